@@ -1,0 +1,1 @@
+"""The hall's memory: every event, durable before anybody sees it."""

@@ -1,0 +1,1 @@
+"""One MQTT session, used by the edge and by the centre."""
