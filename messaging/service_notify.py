@@ -1,0 +1,48 @@
+"""Tell the service manager how this service is doing: systemd's notification protocol.
+
+One datagram of ``NAME=value`` lines to the socket that ``NOTIFY_SOCKET`` names, see sd_notify(3).
+Both daemons use it: ``notify("READY=1", status="6 windows")`` once everything runs,
+``notify("WATCHDOG=1")`` from the event loop while the queue and the journal answer (every
+``watchdog_seconds() / 2``), ``notify("STOPPING=1")`` at the beginning of the end.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+def notify(*assignments: str, status: str = "", environ: Mapping[str, str] = os.environ) -> bool:
+    """Send ``assignments`` (``READY=1``, ``WATCHDOG=1``, …) and a one-line ``status`` for people.
+
+    Returns ``False`` without doing anything where no service manager listens. Never blocks: a
+    manager whose queue is full raises ``BlockingIOError``; other ``OSError``s when the socket is
+    gone. ``ValueError`` for an address that is neither a path nor an abstract name, for a line
+    that is no assignment, and for a line break, which would smuggle in another assignment.
+    """
+    address = environ.get("NOTIFY_SOCKET")
+    if not address:
+        return False
+    if address[0] not in "/@":
+        raise ValueError(f"NOTIFY_SOCKET is neither a path nor an abstract name: {address!r}")
+    lines = [*assignments, *([f"STATUS={status}"] if status else [])]
+    for line in lines:
+        if "=" not in line or "\n" in line:
+            raise ValueError(f"not one NAME=value line: {line!r}")
+    if address[0] == "@":  # Linux's abstract namespace: the name begins with a null byte
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setblocking(False)
+        manager.sendto("\n".join(lines).encode(), address)
+    return True
+
+
+def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
+    """The manager's time limit between two ``WATCHDOG=1``; ``None`` where it doesn't watch us.
+
+    ``WATCHDOG_PID`` guards against a variable that was inherited but meant for our parent.
+    ``ValueError`` when the manager's number is none.
+    """
+    microseconds = environ.get("WATCHDOG_USEC")
+    if not microseconds or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(microseconds) / 1_000_000

@@ -1,0 +1,79 @@
+"""The service manager is played by a real datagram socket."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from messaging.service_notify import notify, watchdog_seconds
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """A bound socket and its address as ``NOTIFY_SOCKET`` would give it."""
+    name = str(tmp_path / "notify") if request.param == "path" else f"@{uuid.uuid4()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.settimeout(10)
+        listener.bind(name.replace("@", "\0", 1))
+        yield listener, name
+
+
+def test_the_manager_reads_what_was_told(manager: tuple[socket.socket, str]) -> None:
+    listener, address = manager
+
+    assert notify("READY=1", status="6 windows, 营业厅", environ={"NOTIFY_SOCKET": address})
+
+    assert listener.recv(4096).decode() == "READY=1\nSTATUS=6 windows, 营业厅"
+
+
+def test_each_call_is_one_datagram(manager: tuple[socket.socket, str]) -> None:
+    listener, address = manager
+
+    for line in ("WATCHDOG=1", "STOPPING=1"):
+        notify(line, environ={"NOTIFY_SOCKET": address})
+
+    assert [listener.recv(4096), listener.recv(4096)] == [b"WATCHDOG=1", b"STOPPING=1"]
+
+
+def test_without_a_manager_nothing_happens() -> None:
+    assert not notify("READY=1", environ={})
+    assert not notify("READY=1", environ={"NOTIFY_SOCKET": ""})
+
+
+@pytest.mark.parametrize("line", ["READY", "READY=1\nMAINPID=1"])
+def test_a_line_that_is_not_one_assignment_is_refused(line: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="NAME=value"):
+        notify(line, environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+
+
+def test_a_status_cannot_carry_a_second_assignment(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="NAME=value"):
+        notify(status="fine\nREADY=1", environ={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+
+
+def test_an_address_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="vsock"):
+        notify("READY=1", environ={"NOTIFY_SOCKET": "vsock:2:1"})
+
+
+def test_a_manager_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        notify("READY=1", environ={"NOTIFY_SOCKET": str(tmp_path / "gone")})
+
+
+def test_the_watchdog_counts_in_seconds() -> None:
+    assert watchdog_seconds({"WATCHDOG_USEC": "10000000"}) == 10.0
+    assert watchdog_seconds({"WATCHDOG_USEC": "1", "WATCHDOG_PID": str(os.getpid())}) == 1e-6
+
+
+def test_a_watchdog_meant_for_another_process_is_not_ours() -> None:
+    assert watchdog_seconds({}) is None
+    assert watchdog_seconds({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}) is None
+
+
+def test_a_watchdog_limit_that_is_no_number_is_loud() -> None:
+    with pytest.raises(ValueError, match="soon"):
+        watchdog_seconds({"WATCHDOG_USEC": "soon"})
