@@ -1,7 +1,7 @@
 """What somebody wants of a hall, and the names of the answers that are "no"."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, Union
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -170,30 +170,28 @@ class CloseDay(Strict):
 
 
 Command = Annotated[
-    Union[
-        IssueTicket,
-        ConfirmPrint,
-        FailPrint,
-        SignOn,
-        SignOff,
-        CallNext,
-        CallTicket,
-        Recall,
-        Start,
-        Finish,
-        NoShow,
-        Rejoin,
-        Transfer,
-        Park,
-        Resume,
-        Pause,
-        Reopen,
-        Rate,
-        CloseRating,
-        Cancel,
-        OpenDay,
-        CloseDay,
-    ],
+    IssueTicket
+    | ConfirmPrint
+    | FailPrint
+    | SignOn
+    | SignOff
+    | CallNext
+    | CallTicket
+    | Recall
+    | Start
+    | Finish
+    | NoShow
+    | Rejoin
+    | Transfer
+    | Park
+    | Resume
+    | Pause
+    | Reopen
+    | Rate
+    | CloseRating
+    | Cancel
+    | OpenDay
+    | CloseDay,
     Field(discriminator="command"),
 ]
 

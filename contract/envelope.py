@@ -8,7 +8,7 @@ gap-free ``seq`` of the hall's journal in 20 digits. ``epoch`` is our own extens
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, StringConstraints, model_validator
 
 from contract.events import EVENT_TYPES, HallEvent, subject_of
 from contract.names import Epoch, HallId, Seq, Tolerant

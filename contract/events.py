@@ -44,7 +44,7 @@ class Place(Tolerant):
 
 
 class HallEvent(Tolerant):
-    """What all events have. ``subject`` of the envelope is derived from ``ticket`` or ``window``."""
+    """What all events have."""
 
     type: ClassVar[str]
     at: Moment
@@ -117,7 +117,7 @@ class TicketIssued(TicketEvent):
 
 
 class WaitEstimated(TicketEvent):
-    """What the customer was told about the wait, and from what. Scored when the ticket is called."""
+    """What the customer was told about the wait; scored when the ticket is called."""
 
     type: ClassVar[str] = "hall.ticket.wait-estimated.v1"
     ahead: Annotated[int, Field(ge=0)]
@@ -125,7 +125,7 @@ class WaitEstimated(TicketEvent):
     p50_seconds: Seconds | None
     p90_seconds: Seconds | None
     method: str
-    """Name of the estimator; ``None`` seconds with e.g. ``unknown:no_window`` when it can't tell."""
+    """Name of the estimator; ``unknown:`` and the reason where the seconds are ``None``."""
 
 
 class TicketPrinted(TicketEvent):

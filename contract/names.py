@@ -68,7 +68,7 @@ class Moment(Tolerant):
 
 
 class Tier(StrEnum):
-    """Customer tier (客户等级), the highest last but for ``priority`` (绿色通道), which is first."""
+    """Customer tier (客户等级). ``priority`` is the green lane (绿色通道), above every VIP."""
 
     NORMAL = "normal"
     VIP_SILVER = "vip_silver"
@@ -156,4 +156,3 @@ class Presence(StrEnum):
     """Set by the broker: the hall's last will."""
     STOPPED = "stopped"
     """Set by the hall itself at a clean stop."""
-

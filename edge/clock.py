@@ -71,8 +71,8 @@ class SharedScaledClock:
     """A clock that runs faster than time, shared by processes through a small file.
 
     The file holds four doubles: real origin (``CLOCK_BOOTTIME``), hall time there (Unix seconds),
-    speed, and the hall time at which it all began. Whoever drives the demo writes it; the daemon reads it at every look. For
-    demos and load tests, never in a hall.
+    speed, and the hall time at which it all began. Whoever drives the demo writes it, the daemon
+    reads it at every look. For demos and load tests, never in a hall.
     """
 
     _LAYOUT = struct.Struct("<dddd")

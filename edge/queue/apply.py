@@ -1,0 +1,296 @@
+"""What an event does to the state: the same events give the same state, on any machine."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from contract.events import (
+    AtWindow,
+    DayClosed,
+    DayOpened,
+    HallEvent,
+    TicketCalled,
+    TicketCancelled,
+    TicketEvent,
+    TicketFinished,
+    TicketIssued,
+    TicketNoShow,
+    TicketParked,
+    TicketPrinted,
+    TicketRated,
+    TicketRecalled,
+    TicketRejoined,
+    TicketResumed,
+    TicketStarted,
+    TicketTransferred,
+    TicketUnrated,
+    TicketVoided,
+    WindowClosed,
+    WindowEvent,
+    WindowOpened,
+    WindowPaused,
+    WindowReopened,
+)
+from contract.names import Moment, TicketState, VoidReason, WindowState
+from edge.queue.machines import HALL, TICKET, WINDOW, ImpossibleEvent
+from edge.queue.state import HallState, ServiceTimes, Ticket, Window
+
+
+def apply(state: HallState, event: HallEvent) -> HallState:
+    """The state after ``event``. Events that the queue has no use for leave it as it is.
+
+    Raises ``ImpossibleEvent`` where the state machines do not allow it.
+    """
+    effect = _EFFECTS.get(type(event))
+    return state if effect is None else effect(state, event)
+
+
+def _day_opened(state: HallState, event: DayOpened) -> HallState:
+    return HallState(
+        phase=_step(HALL, state.phase, event),
+        business_day=event.business_day,
+        windows=state.windows,
+        service_times=state.service_times,
+    )
+
+
+def _day_closed(state: HallState, event: DayClosed) -> HallState:
+    return HallState(
+        phase=_step(HALL, state.phase, event),
+        business_day=event.business_day,
+        windows=state.windows,
+        service_times=state.service_times,
+    )
+
+
+def _issued(state: HallState, event: TicketIssued) -> HallState:
+    if event.ticket in state.tickets:
+        raise ImpossibleEvent(event, "ticket exists")
+    ticket = Ticket(
+        id=event.ticket,
+        number=event.number,
+        business_day=event.business_day,
+        service=event.service,
+        tier=event.tier,
+        language=event.language,
+        state=_step(TICKET, None, event),
+        place=event.place.key,
+        issued=event.at,
+    )
+    return replace(
+        state,
+        tickets={**state.tickets, ticket.id: ticket},
+        issued={**state.issued, event.service: event.ordinal},
+        anchor=max(state.anchor, event.place.anchor),
+    )
+
+
+def _joined(state: HallState, event: TicketPrinted | TicketRejoined) -> HallState:
+    """Into the line: for the first time, or again."""
+    ticket = _ticket(state, event)
+    place = event.place.key if isinstance(event, TicketRejoined) else ticket.place
+    waiting = replace(
+        ticket, state=_step(TICKET, ticket.state, event), place=place, window=None, clerk=None
+    )
+    return replace(
+        _with_ticket(state, waiting),
+        lines=state.lines.add(waiting.waiting(), waiting.to_window),
+    )
+
+
+def _voided(state: HallState, event: TicketVoided) -> HallState:
+    ticket = _ticket(state, event)
+    voided = replace(ticket, state=_step(TICKET, ticket.state, event))
+    if event.reason is VoidReason.UNCONFIRMED:
+        return _with_ticket(state, voided)  # it may have paper after all, and rejoin
+    return _without_ticket(state, voided)
+
+
+def _called(state: HallState, event: TicketCalled) -> HallState:
+    ticket = _ticket(state, event)
+    called = replace(
+        ticket,
+        state=_step(TICKET, ticket.state, event),
+        first_called=ticket.first_called or event.at,
+        called=event.at,
+        calls=1,
+        window=event.window,
+        clerk=event.clerk,
+        to_window=None,
+    )
+    state = replace(
+        _with_ticket(state, called),
+        lines=state.lines.take(ticket.id, ticket.service, ticket.tier, ticket.to_window),
+    )
+    return _at_window(state, event, ticket=ticket.id)
+
+
+def _recalled(state: HallState, event: TicketRecalled) -> HallState:
+    ticket = _ticket(state, event)
+    recalled = replace(ticket, state=_step(TICKET, ticket.state, event), calls=event.calls)
+    return _at_window(_with_ticket(state, recalled), event, ticket=ticket.id)
+
+
+def _started(state: HallState, event: TicketStarted) -> HallState:
+    ticket = _ticket(state, event)
+    started = replace(ticket, state=_step(TICKET, ticket.state, event), started=event.at)
+    state = _at_window(_with_ticket(state, started), event, ticket=ticket.id)
+    return state.with_window(replace(state.window(event.window), rated=None))
+
+
+def _finished(state: HallState, event: TicketFinished) -> HallState:
+    ticket = _ticket(state, event)
+    finished = replace(ticket, state=_step(TICKET, ticket.state, event))
+    state = _at_window(_with_ticket(state, finished), event, ticket=None)
+    state = state.with_window(replace(state.window(event.window), asking=ticket.id, rated=None))
+    if event.service_seconds is None:
+        return state
+    known = state.service_times.get(event.service, ServiceTimes(0.0, 0.0))
+    times = {**state.service_times, event.service: known.seen(event.service_seconds)}
+    return replace(state, service_times=times)
+
+
+def _no_show(state: HallState, event: TicketNoShow) -> HallState:
+    ticket = _ticket(state, event)
+    gone = replace(ticket, state=_step(TICKET, ticket.state, event), window=None, clerk=None)
+    return _at_window(_with_ticket(state, gone), event, ticket=None)
+
+
+def _transferred(state: HallState, event: TicketTransferred) -> HallState:
+    ticket = _ticket(state, event)
+    waiting = replace(
+        ticket,
+        state=_step(TICKET, ticket.state, event),
+        service=event.service,
+        to_window=event.to_window,
+        served_seconds=0.0,
+        started=None,
+        window=None,
+        clerk=None,
+    )
+    state = replace(
+        _with_ticket(state, waiting),
+        lines=state.lines.add(waiting.waiting(), waiting.to_window),
+    )
+    return _at_window(state, event, ticket=None)
+
+
+def _parked(state: HallState, event: TicketParked) -> HallState:
+    ticket = _ticket(state, event)
+    parked = replace(
+        ticket,
+        state=_step(TICKET, ticket.state, event),
+        served_seconds=served_seconds(ticket, event.at),
+        started=None,
+        parked=event.at,
+    )
+    return _at_window(_with_ticket(state, parked), event, ticket=None)
+
+
+def _resumed(state: HallState, event: TicketResumed) -> HallState:
+    ticket = _ticket(state, event)
+    serving = replace(
+        ticket,
+        state=_step(TICKET, ticket.state, event),
+        started=event.at,
+        parked=None,
+        window=event.window,
+        clerk=event.clerk,
+    )
+    return _at_window(_with_ticket(state, serving), event, ticket=ticket.id)
+
+
+def _cancelled(state: HallState, event: TicketCancelled) -> HallState:
+    ticket = _ticket(state, event)
+    cancelled = replace(ticket, state=_step(TICKET, ticket.state, event))
+    if ticket.state is TicketState.CALLED and ticket.window is not None:
+        window = state.window(ticket.window)
+        window = replace(window, state=_step(WINDOW, window.state, event), ticket=None)
+        state = state.with_window(window)
+    if ticket.state is TicketState.WAITING:
+        lines = state.lines.take(ticket.id, ticket.service, ticket.tier, ticket.to_window)
+        state = replace(state, lines=lines)
+    return _without_ticket(state, cancelled)
+
+
+def _rating_ended(state: HallState, event: TicketRated | TicketUnrated) -> HallState:
+    window = state.window(event.window)
+    if window.asking != event.ticket:
+        raise ImpossibleEvent(event, f"window asks about {window.asking}")
+    rated = event.ticket if isinstance(event, TicketRated) else None
+    state = state.with_window(replace(window, asking=None, rated=rated))
+    return _without_ticket(state, _ticket(state, event))
+
+
+def _window_changed(state: HallState, event: WindowEvent) -> HallState:
+    window = state.window(event.window)
+    after = _step(WINDOW, window.state, event)
+    clerk = None if after is WindowState.CLOSED else event.clerk
+    return state.with_window(replace(window, state=after, clerk=clerk))
+
+
+_EFFECTS: dict[type[HallEvent], Callable[[HallState, Any], HallState]] = {
+    DayOpened: _day_opened,
+    DayClosed: _day_closed,
+    TicketIssued: _issued,
+    TicketPrinted: _joined,
+    TicketVoided: _voided,
+    TicketCalled: _called,
+    TicketRecalled: _recalled,
+    TicketStarted: _started,
+    TicketFinished: _finished,
+    TicketNoShow: _no_show,
+    TicketRejoined: _joined,
+    TicketTransferred: _transferred,
+    TicketParked: _parked,
+    TicketResumed: _resumed,
+    TicketCancelled: _cancelled,
+    TicketRated: _rating_ended,
+    TicketUnrated: _rating_ended,
+    WindowOpened: _window_changed,
+    WindowPaused: _window_changed,
+    WindowReopened: _window_changed,
+    WindowClosed: _window_changed,
+}
+
+
+def served_seconds(ticket: Ticket, now: Moment) -> float | None:
+    """How long this ticket has been served by ``now``, without the time it was parked."""
+    if ticket.started is None:
+        return ticket.served_seconds
+    running = now.seconds_since(ticket.started)
+    if running is None or ticket.served_seconds is None:
+        return None
+    return ticket.served_seconds + running
+
+
+def _step(table: Any, state: Any, event: HallEvent) -> Any:
+    """The next state by one of the tables of ``edge.queue.machines``."""
+    try:
+        return table[state][type(event)]
+    except KeyError:
+        raise ImpossibleEvent(event, state) from None
+
+
+def _ticket(state: HallState, event: TicketEvent) -> Ticket:
+    try:
+        return state.tickets[event.ticket]
+    except KeyError:
+        raise ImpossibleEvent(event, "no such ticket") from None
+
+
+def _with_ticket(state: HallState, ticket: Ticket) -> HallState:
+    return replace(state, tickets={**state.tickets, ticket.id: ticket})
+
+
+def _without_ticket(state: HallState, ticket: Ticket) -> HallState:
+    tickets = dict(state.tickets)
+    del tickets[ticket.id]
+    return replace(state, tickets=tickets)
+
+
+def _at_window(state: HallState, event: AtWindow, ticket: str | None) -> HallState:
+    """The window steps with the ticket, and holds ``ticket`` from now on."""
+    window: Window = state.window(event.window)
+    after = _step(WINDOW, window.state, event)
+    return state.with_window(replace(window, state=after, ticket=ticket))

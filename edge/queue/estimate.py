@@ -1,0 +1,136 @@
+"""How long somebody who joins the line will wait: a range, from the real state of the line.
+
+``QueueLength`` is the classic QL predictor, (Q + 1) / (s·µ) (Ibrahim & Whitt 2009), with service
+rates learned online, and shares of the windows that other services compete for. Behind the same
+interface a look-ahead may take its place.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Protocol
+
+from contract.names import Moment, ServiceId, TicketState, Tier, WindowNumber, WindowState
+from edge.queue.dispatch import Waiting
+from edge.queue.state import HallState
+
+if TYPE_CHECKING:
+    from edge.queue.plan import HallPlan
+
+PRIOR_WEIGHT = 4.0
+"""The configured service time counts as so many services (WAITTIME: learners)."""
+
+Z_P90 = 1.2816
+"""90 % quantile of the standard normal distribution."""
+
+SERVING_STATES = frozenset({WindowState.IDLE, WindowState.CALLING, WindowState.SERVING})
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEstimate:
+    """A wait in seconds: as likely shorter as longer than P50; nine of ten are below P90."""
+
+    ahead: int
+    """People ahead in the same service, those of a higher tier included."""
+    p50_seconds: float | None
+    p90_seconds: float | None
+    method: str
+    """The estimator's name; ``unknown:…`` with the reason where the seconds are ``None``."""
+
+
+class WaitEstimator(Protocol):
+    """Anything that can tell a newcomer's wait from plan and state alone."""
+
+    def estimate(
+        self, plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
+    ) -> WaitEstimate:
+        """The wait of somebody who joins the line of ``service`` now, as the last of ``tier``."""
+        ...
+
+
+class QueueLength:
+    """QL with online rates, and a gamma-shaped range around it."""
+
+    name = "queue_length"
+
+    def estimate(
+        self, plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
+    ) -> WaitEstimate:
+        before = _people_before(plan, state, service, tier, now)
+        ahead = before.get(service, 0)
+        ours = _open_windows(plan, state, service)
+        if not ours:
+            return WaitEstimate(ahead, None, None, "unknown:no_window")
+
+        work = sum(
+            people * mean_service_seconds(plan, state, other) * _share(plan, state, other, ours)
+            for other, people in before.items()
+        )
+        if work == 0 and any(state.window(w).state is WindowState.IDLE for w in ours):
+            return WaitEstimate(ahead, 0.0, 0.0, self.name)
+        # Until the first of s busy windows is free, and then everybody before us over s windows.
+        own_mean = mean_service_seconds(plan, state, service)
+        mean = (own_mean + work) / len(ours)
+        people = 1 + work / own_mean
+        return WaitEstimate(
+            ahead, mean * _gamma_ratio(people, 0.0), mean * _gamma_ratio(people, Z_P90), self.name
+        )
+
+
+def _people_before(
+    plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
+) -> Counter[ServiceId]:
+    """How many would be called before a newcomer, by service. Their paper may still be printing."""
+    unix = now.wall.timestamp()
+    newcomer = plan.policy(Waiting((state.anchor + 1, 0), "", service, tier, unix), 0, unix)
+
+    def is_before(waiting: Waiting) -> bool:
+        return plan.policy(waiting, 0, unix) < newcomer
+
+    before: Counter[ServiceId] = Counter()
+    for line in state.lines.all():
+        # Keys do not fall along a line, so its ends mostly tell for all of it.
+        if is_before(line[-1]):
+            before.update(Counter(waiting.service for waiting in line))
+        elif is_before(line[0]):
+            before.update(waiting.service for waiting in line if is_before(waiting))
+    before.update(
+        ticket.service
+        for ticket in state.tickets.values()
+        if ticket.state is TicketState.PRINTING and is_before(ticket.waiting())
+    )
+    return before
+
+
+def _share(
+    plan: "HallPlan", state: HallState, other: ServiceId, ours: frozenset[WindowNumber]
+) -> float:
+    """The part of another service's work that will fall to our windows."""
+    theirs = _open_windows(plan, state, other)
+    return len(ours & theirs) / len(theirs) if theirs else 0.0
+
+
+def mean_service_seconds(plan: "HallPlan", state: HallState, service: ServiceId) -> float:
+    """What was learned, weighed with what was configured."""
+    prior = plan.services[service].expected_seconds
+    seen = state.service_times.get(service)
+    if seen is None:
+        return prior
+    total = prior * PRIOR_WEIGHT + seen.mean_seconds * seen.weight
+    return max(1.0, total / (PRIOR_WEIGHT + seen.weight))
+
+
+def _open_windows(
+    plan: "HallPlan", state: HallState, service: ServiceId
+) -> frozenset[WindowNumber]:
+    return frozenset(
+        number
+        for number, skills in plan.windows.items()
+        if service in skills.preference and state.window(number).state in SERVING_STATES
+    )
+
+
+def _gamma_ratio(shape: float, z: float) -> float:
+    """Quantile ÷ mean of a gamma distribution, by Wilson & Hilferty (1931): the wait behind k
+    services in a row is close to gamma of shape k."""
+    return max(0.0, 1 - 1 / (9 * shape) + z / (3 * sqrt(shape))) ** 3
