@@ -6,7 +6,7 @@ look-ahead estimate simulates with this very function.
 """
 
 from bisect import insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,12 +53,6 @@ class Lines:
         tiers = self.by_service[service]
         tiers = {**tiers, tier: tuple(w for w in tiers[tier] if w.ticket != ticket)}
         return Lines({**self.by_service, service: tiers}, self.by_window)
-
-    def all(self) -> Iterator[Line]:
-        """Every line that has somebody in it."""
-        for tiers in self.by_service.values():
-            yield from filter(None, tiers.values())
-        yield from filter(None, self.by_window.values())
 
     def count(self, service: ServiceId) -> int:
         """How many wait for a service, those transferred to a certain window included."""

@@ -88,12 +88,15 @@ def _people_before(
         return plan.policy(waiting, 0, unix) < newcomer
 
     before: Counter[ServiceId] = Counter()
-    for line in state.lines.all():
-        # Keys do not fall along a line, so its ends mostly tell for all of it.
-        if is_before(line[-1]):
-            before.update(Counter(waiting.service for waiting in line))
-        elif is_before(line[0]):
-            before.update(waiting.service for waiting in line if is_before(waiting))
+    for other, tiers in state.lines.by_service.items():
+        for line in filter(None, tiers.values()):
+            # Keys do not fall along a line, so its ends mostly tell for all of it.
+            if is_before(line[-1]):
+                before[other] += len(line)
+            elif is_before(line[0]):
+                before[other] += sum(map(is_before, line))
+    for line in state.lines.by_window.values():
+        before.update(waiting.service for waiting in line if is_before(waiting))
     before.update(
         ticket.service
         for ticket in state.tickets.values()
