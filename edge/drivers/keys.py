@@ -1,0 +1,177 @@
+"""Keys and lamps as pure logic: debounce, stuck keys, blinking. No clock, no loop: time is passed
+in, in seconds of any clock that never runs backwards."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge.drivers.roles import LampPattern
+
+STABLE_SECONDS = 0.020
+"""Contacts bounce for 1 to 15 ms."""
+STUCK_SECONDS = 10.0
+BLINK_SECONDS = 0.5
+"""Each of the two halves."""
+FLASH_SECONDS = 0.3
+
+
+class KeyChange(StrEnum):
+    PRESSED = "pressed"
+    STUCK = "stuck"
+    """Held for longer than a person would; ignored until released."""
+    FREED = "freed"
+    """Released after having been stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEvent:
+    key: str
+    change: KeyChange
+
+
+@dataclass(slots=True)
+class _Contact:
+    """One key: the level that is believed, and the one that is seen but not yet believed."""
+
+    down: bool | None = None
+    """``None``: not seen since start."""
+    down_since: float = 0.0
+    candidate_since: float | None = None
+    """Since when the other level than ``down`` is seen without a break."""
+    stuck: bool = False
+
+
+class KeyFilter:
+    """Turns the levels of some keys into presses.
+
+    A press counts once, when the key was down for ``press_seconds`` without a break; the next
+    press of that key needs ``release_seconds`` of rest first. For levels that are polled slower
+    than contacts bounce, ``press_seconds=0`` takes the first sight of a key that is down: then a
+    short tap needs one poll to be noticed, and the bounce is held off by the release alone.
+
+    A key that is down when it is first seen was not pressed now: it must be released first.
+    Bounded by construction: the keys are fixed, and a chattering key gives at most one press per
+    ``press_seconds + release_seconds``.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[str],
+        *,
+        press_seconds: float = STABLE_SECONDS,
+        release_seconds: float = STABLE_SECONDS,
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
+        self._press_seconds = press_seconds
+        self._release_seconds = release_seconds
+        self._stuck_seconds = stuck_seconds
+        self._contacts = {key: _Contact() for key in keys}
+        self.presses = 0
+        self.bounces = 0
+        """Level changes that did not last."""
+
+    def sample(self, key: str, down: bool, at: float) -> list[KeyEvent]:
+        """The level of ``key`` at ``at``: an edge or a poll. Raises ``KeyError``: no such key."""
+        contact = self._contacts[key]
+        events = self._settle(key, contact, at)
+        if contact.down is None:
+            contact.down, contact.down_since = down, at
+        elif down == contact.down:
+            if contact.candidate_since is not None:
+                contact.candidate_since = None
+                self.bounces += 1
+        elif contact.candidate_since is None:
+            contact.candidate_since = at
+        return events + self._settle(key, contact, at)
+
+    def advance(self, at: float) -> list[KeyEvent]:
+        """What the passing of time alone brings until ``at``, with levels as last sampled."""
+        return [
+            event
+            for key, contact in self._contacts.items()
+            for event in self._settle(key, contact, at)
+        ]
+
+    def due(self) -> float | None:
+        """When ``advance`` will next have something to do, if no level changes before."""
+        instants = map(self._due, self._contacts.values())
+        return min((at for at in instants if at is not None), default=None)
+
+    def stuck(self) -> frozenset[str]:
+        """The keys that are stuck now."""
+        return frozenset(key for key, contact in self._contacts.items() if contact.stuck)
+
+    def forget(self) -> None:
+        """The levels are unknown from now on (the wire is down): begin anew, keep the counts."""
+        for key in self._contacts:
+            self._contacts[key] = _Contact()
+
+    def _due(self, contact: _Contact) -> float | None:
+        if contact.candidate_since is not None:
+            wait = self._release_seconds if contact.down else self._press_seconds
+            return contact.candidate_since + wait
+        if contact.down and not contact.stuck:
+            return contact.down_since + self._stuck_seconds
+        return None
+
+    def _settle(self, key: str, contact: _Contact, at: float) -> list[KeyEvent]:
+        """Believe a level that lasted, and notice a key that is held for too long."""
+        events: list[KeyEvent] = []
+        due = self._due(contact)
+        if due is None or at < due:
+            return events
+        if contact.candidate_since is None:
+            contact.stuck = True
+            return [KeyEvent(key, KeyChange.STUCK)]
+        if contact.down:
+            if contact.stuck:
+                events.append(KeyEvent(key, KeyChange.FREED))
+            contact.down = False
+        else:
+            contact.down, contact.down_since = True, contact.candidate_since
+            self.presses += 1
+            events.append(KeyEvent(key, KeyChange.PRESSED))
+        contact.stuck = False
+        contact.candidate_since = None
+        return events + self._settle(key, contact, at)
+
+
+@dataclass(slots=True)
+class Lamp:
+    """One lamp's pattern over time; GPIO and Modbus blink alike because both ask here."""
+
+    _steady: LampPattern = LampPattern.OFF
+    _steady_since: float = 0.0
+    _flash_until: float | None = None
+
+    def set(self, pattern: LampPattern, at: float) -> None:
+        """From now on. A flash is laid over the steady pattern, and a new pattern ends it; a
+        lamp that blinks and is told to blink keeps its rhythm."""
+        if pattern is LampPattern.FLASH:
+            self._flash_until = at + FLASH_SECONDS
+            return
+        self._flash_until = None
+        if pattern is not self._steady:
+            self._steady, self._steady_since = pattern, at
+
+    def lit(self, at: float) -> bool:
+        """Whether it is lit. The flash of a lamp that is on is dark, else nobody would see it."""
+        if self._flash_until is not None and at < self._flash_until:
+            return self._steady is not LampPattern.ON
+        if self._steady is LampPattern.BLINK:
+            return self._half(at) % 2 == 0
+        return self._steady is LampPattern.ON
+
+    def next_change(self, at: float) -> float | None:
+        """The next instant after ``at`` at which ``lit`` may change by itself."""
+        instants = []
+        if self._flash_until is not None and at < self._flash_until:
+            instants.append(self._flash_until)
+        if self._steady is LampPattern.BLINK:
+            instants.append(self._steady_since + (self._half(at) + 1) * BLINK_SECONDS)
+        return min(instants, default=None)
+
+    def _half(self, at: float) -> int:
+        """How many halves of the blink are over; exact at the instants ``next_change`` gives."""
+        half = int((at - self._steady_since) / BLINK_SECONDS)
+        return half + (self._steady_since + (half + 1) * BLINK_SECONDS <= at)
