@@ -1,0 +1,215 @@
+"""The journal's file: opened, created, looked over. Synchronous; ``journal.Journal`` runs it."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from contract.envelope import CloudEvent
+from contract.names import Epoch, HallId
+from edge.journal.errors import JournalDamaged, JournalError, JournalLocked, named
+from edge.journal.migrations import migrate
+
+TAIL = 200
+"""So many of the newest events are looked over at every start."""
+
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA journal_size_limit = 16777216",
+    "PRAGMA temp_store = MEMORY",
+)
+"""For every connection that writes. FULL: a commit returns when it is on the disk."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the file says of itself."""
+
+    hall: HallId
+    epoch: Epoch
+    base: int
+    """Position of the last event before this epoch."""
+    acked: int
+    """Position up to which the centre keeps everything."""
+    position: int
+    """Position of the newest event."""
+
+
+class FileLock:
+    """Held by the one process that has the journal open; the kernel frees it when it dies."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``JournalLocked``, and ``JournalError`` where the lock's file can't be made."""
+        lock = path.with_name(path.name + ".lock")
+        try:
+            self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(f"journal {path}: no lock file {lock}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise JournalLocked(
+                f"journal {path} is open in another process: stop the other controller first"
+            ) from None
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection in autocommit, ready to write. Raises ``sqlite3.Error``."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> Contents:
+    """Bring the file to the newest version and look it over; create it where there is none.
+
+    The look is cheap, whatever the file's size: header, version, the newest events and what the
+    file says of itself. ``check_all`` is the thorough one.
+
+    Raises ``JournalDamaged``, ``JournalTooNew``, ``JournalFull``, ``JournalError``.
+    """
+    if not path.parent.is_dir():
+        raise JournalError(f"journal {path}: there is no folder {path.parent}")
+    try:
+        connection = connect(path)
+        try:
+            migrate(connection, path)
+            contents = read_contents(connection, path)
+            if contents is None:
+                _introduce(connection, hall, new_epoch())
+                _sync_folder(path.parent)
+                contents = read_contents(connection, path)
+                assert contents is not None
+            if contents.hall != hall:
+                raise JournalError(
+                    f"journal {path} belongs to hall {contents.hall!r}, this is hall {hall!r}"
+                )
+            _check_tail(connection, path, contents)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise named(error, path) from error
+    return contents
+
+
+def _introduce(connection: sqlite3.Connection, hall: HallId, epoch: Epoch) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO journal (only, hall) VALUES (1, ?)", (hall,))
+        connection.execute("INSERT INTO epochs (number, epoch, base) VALUES (1, ?, 0)", (epoch,))
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is durable when its folder is."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_contents(connection: sqlite3.Connection, path: Path) -> Contents | None:
+    """What the file says of itself; ``None`` for a new one. Raises ``JournalDamaged``."""
+    position: int = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[
+        0
+    ]
+    journal = connection.execute("SELECT hall, acked FROM journal").fetchone()
+    epoch = connection.execute(
+        "SELECT epoch, base FROM epochs ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    if journal is None and epoch is None and position == 0:
+        return None
+    if journal is None or epoch is None:
+        raise JournalDamaged(path, "it does not say whose it is")
+    contents = Contents(
+        hall=journal[0], epoch=epoch[0], base=epoch[1], acked=journal[1], position=position
+    )
+    if not contents.base <= contents.acked <= contents.position:
+        raise JournalDamaged(
+            path,
+            f"its events end at {position}, but it knows of {max(contents.base, contents.acked)}",
+        )
+    return contents
+
+
+def _check_tail(connection: sqlite3.Connection, path: Path, contents: Contents) -> None:
+    """The newest events are there without a gap, and each is what its place says."""
+    rows = connection.execute(
+        "SELECT position, body FROM events ORDER BY position DESC LIMIT ?", (TAIL,)
+    )
+    expected = contents.position
+    for position, body in rows:
+        if position != expected:
+            raise JournalDamaged(path, f"events {position + 1} to {expected} are missing")
+        problem = problem_of(body, position, contents)
+        if problem is not None:
+            raise JournalDamaged(path, f"event {position}: {problem}")
+        expected -= 1
+    if expected > 0 and contents.position < TAIL:
+        raise JournalDamaged(path, f"events 1 to {expected} are missing")
+
+
+def problem_of(body: str, position: int, contents: Contents) -> str | None:
+    """What is wrong with an event's text at this position, if anything."""
+    try:
+        envelope = CloudEvent.model_validate_json(body)
+    except ValidationError as error:
+        return f"not an event of a hall ({error.errors()[0]['msg']})"
+    if envelope.hall != contents.hall:
+        return f"it is of hall {envelope.hall!r}"
+    if position > contents.base:
+        seq = position - contents.base
+        if (envelope.epoch, envelope.seq) != (contents.epoch, seq):
+            return f"it says {envelope.id}, its place says {contents.epoch}.{seq}"
+    return None
+
+
+def check_all(path: Path) -> list[str]:
+    """Look over the whole file, read-only: the problems found, none for a sound file.
+
+    Takes as long as reading the file. May run while the controller works. Raises ``JournalError``
+    where there is no such file or it is not a journal at all.
+    """
+    if not path.is_file():
+        raise JournalError(f"there is no file {path}")
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        problems = [
+            text for (text,) in connection.execute("PRAGMA integrity_check(20)") if text != "ok"
+        ]
+        contents = read_contents(connection, path)
+        if contents is None:
+            return problems
+        expected = 1
+        for position, body in connection.execute(
+            "SELECT position, body FROM events ORDER BY position"
+        ):
+            if position != expected:
+                problems.append(f"events {expected} to {position - 1} are missing")
+            problem = problem_of(body, position, contents)
+            if problem is not None:
+                problems.append(f"event {position}: {problem}")
+            expected = position + 1
+            if len(problems) >= 20:
+                break
+    except sqlite3.Error as error:
+        return [f"{error}"]
+    except JournalDamaged as damage:
+        return [damage.what]
+    finally:
+        connection.close()
+    return problems

@@ -1,0 +1,333 @@
+"""The hall's memory: an event log with snapshots in SQLite. One process, one writer.
+
+An event's *position* is its place in this file: 1, 2, 3 … without a gap, for ever. Its *seq* is its
+number on the wire, within the current epoch. They are the same until ``start_new_epoch``.
+Snapshots and replay go by position; the uplink goes by seq.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import aiosqlite
+from pydantic import ValidationError
+
+from contract.envelope import CloudEvent, UnknownEventType, to_json
+from contract.events import HallEvent, TicketEvent
+from contract.names import Epoch, HallId
+from edge.journal.database import PRAGMAS, Contents, FileLock, open_or_create
+from edge.journal.epochs import relabel
+from edge.journal.errors import JournalDamaged, JournalError, named
+
+log = logging.getLogger(__name__)
+
+ACKED_IS_WRITTEN_EVERY_SECONDS = 30.0
+"""The cursor may lag behind on disk: what is sent twice is taken once by the centre."""
+
+_CHUNK = 500
+"""Events in memory at once when many are gone through."""
+
+_APPEND = """
+INSERT INTO incoming (position, body, type, ticket, number, business_day, window, clerk)
+SELECT ?1 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+  value ->> 6
+FROM json_each(?2)
+"""
+"""One statement is one transaction and one hop through the database's thread."""
+
+
+class Snapshot(NamedTuple):
+    position: int
+    """Of the last event that the state contains."""
+    state: str
+    """As it was saved; empty for a hall that begins anew at this position (see ``salvage``)."""
+
+
+class Journal:
+    """The open journal. Made by ``open``; only for the event loop that opened it."""
+
+    def __init__(
+        self,
+        path: Path,
+        lock: FileLock,
+        database: aiosqlite.Connection,
+        contents: Contents,
+        new_epoch: Callable[[], Epoch],
+    ) -> None:
+        self.path = path
+        self.hall = contents.hall
+        self.epoch = contents.epoch
+        self.counters: Counter[str] = Counter()
+        self._file_lock = lock
+        self._database = database
+        self._new_epoch = new_epoch
+        self._base = contents.base
+        self._position = contents.position
+        self._acked = self._acked_on_disk = contents.acked
+        self._acked_written_at = asyncio.get_running_loop().time()
+        self._one_writer = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, hall: HallId, new_epoch: Callable[[], Epoch]) -> Self:
+        """Open the file, create or migrate it, and look it over (not all of it: it may be big).
+
+        Raises ``JournalDamaged``, ``JournalLocked``, ``JournalTooNew``, ``JournalFull``,
+        ``JournalError``.
+        """
+        lock = FileLock(path)
+        try:
+            contents = await asyncio.to_thread(open_or_create, path, hall, new_epoch)
+            database = await _connect(path)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, lock, database, contents, new_epoch)
+
+    @property
+    def position(self) -> int:
+        """Position of the newest event; 0 when there is none."""
+        return self._position
+
+    @property
+    def head(self) -> int:
+        """seq of the newest event of this epoch; 0 when there is none."""
+        return self._position - self._base
+
+    @property
+    def acked(self) -> int:
+        """seq up to which the centre has said it keeps everything."""
+        return self._acked - self._base
+
+    # --- events -----------------------------------------------------------------------------
+
+    async def append(self, events: Sequence[HallEvent]) -> int:
+        """Make events durable, all or none; returns the position of the last.
+
+        Carries on to its end when the caller is cancelled. Raises ``JournalFull``,
+        ``JournalGuardViolated``, ``JournalDamaged``, ``JournalError``: none was kept.
+        """
+        return await asyncio.shield(self._append(events))
+
+    async def _append(self, events: Sequence[HallEvent]) -> int:
+        async with self._one_writer:
+            if events:
+                rows = [self._row(event, self.head + n) for n, event in enumerate(events, start=1)]
+                await self._run(_APPEND, (self._position + 1, json.dumps(rows, ensure_ascii=False)))
+                self._position += len(events)
+            return self._position
+
+    def _row(self, event: HallEvent, seq: int) -> tuple[str | int | None, ...]:
+        """An event's text, and what the guards look at."""
+        window: int | None = getattr(event, "window", None)
+        clerk: str | None = getattr(event, "clerk", None)
+        body = to_json(event, hall=self.hall, epoch=self.epoch, seq=seq)
+        if not isinstance(event, TicketEvent):
+            return (body, event.type, None, None, None, window, clerk)
+        day = event.business_day.isoformat()
+        return (body, event.type, event.ticket, event.number, day, window, clerk)
+
+    async def read(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """At most ``limit`` events of this epoch behind seq ``after``: (seq, text to send)."""
+        rows = await self._run(
+            "SELECT position - ?1, body FROM events WHERE position > ?1 + ?2"
+            " ORDER BY position LIMIT ?3",
+            (self._base, max(0, after), limit),
+        )
+        return [(seq, body) for seq, body in rows]
+
+    async def events_since(self, position: int) -> AsyncIterator[tuple[int, HallEvent]]:
+        """All events behind ``position``, in order, a few at a time in memory.
+
+        Raises ``JournalDamaged``; ``JournalError`` for an event of a newer version.
+        """
+        while rows := await self._run(
+            "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?",
+            (position, _CHUNK),
+        ):
+            for found, body in rows:
+                position += 1
+                if found != position:
+                    raise JournalDamaged(self.path, f"events {position} to {found - 1} are missing")
+                yield position, self._event(position, body)
+
+    def _event(self, position: int, body: str) -> HallEvent:
+        try:
+            return CloudEvent.model_validate_json(body).event()
+        except UnknownEventType as unknown:
+            raise JournalError(
+                f"journal {self.path}: event {position} is {unknown}, which a newer version wrote"
+            ) from unknown
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise JournalDamaged(self.path, f"event {position}: {problem}") from error
+
+    # --- snapshots --------------------------------------------------------------------------
+
+    async def save_snapshot(self, position: int, state: str) -> None:
+        """Keep the state that all events up to ``position`` make; the last two are kept.
+
+        Raises ``JournalFull``, ``JournalError``.
+        """
+        if not 0 < position <= self._position:
+            raise ValueError(f"no event {position} in this journal")
+        await self._run(
+            "INSERT OR REPLACE INTO snapshots (position, state, sha256) VALUES (?, ?, ?)",
+            (position, state, _sha256(position, state)),
+        )
+
+    async def load_snapshot(self) -> Snapshot | None:
+        """The newest that is whole. A damaged one is said in the log and passed over."""
+        try:
+            positions = await self._run("SELECT position FROM snapshots ORDER BY position DESC")
+        except JournalDamaged as damage:
+            self._note_damaged_snapshot(damage.what)
+            return None
+        for (position,) in positions:
+            try:
+                rows = list(
+                    await self._run(
+                        "SELECT state, sha256 FROM snapshots WHERE position = ?", (position,)
+                    )
+                )
+            except JournalDamaged as damage:
+                self._note_damaged_snapshot(damage.what)
+                continue
+            if not rows or _sha256(position, rows[0][0]) != rows[0][1]:
+                self._note_damaged_snapshot(f"snapshot at event {position}: its sum is wrong")
+            elif position > self._position:
+                self._note_damaged_snapshot(f"snapshot at event {position}: there is no such event")
+            else:
+                return Snapshot(position, rows[0][0])
+        return None
+
+    def _note_damaged_snapshot(self, what: str) -> None:
+        self.counters["snapshots_damaged"] += 1
+        log.error("journal %s: a snapshot is damaged, using an older one: %s", self.path, what)
+
+    # --- the uplink's cursor ----------------------------------------------------------------
+
+    async def save_acked(self, seq: int) -> None:
+        """The centre keeps everything up to ``seq``: written now and then, and at ``close``.
+
+        Raises ``ValueError`` beyond ``head``, ``JournalFull``, ``JournalError``; ``acked`` is
+        moved all the same, and written later.
+        """
+        if seq > self.head:
+            raise ValueError(f"seq {seq} is beyond the head {self.head}")
+        self._acked = max(self._acked, seq + self._base)
+        age = asyncio.get_running_loop().time() - self._acked_written_at
+        if age >= ACKED_IS_WRITTEN_EVERY_SECONDS:
+            await self._write_acked()
+
+    async def _write_acked(self) -> None:
+        acked = self._acked
+        if acked == self._acked_on_disk:
+            return
+        self._acked_written_at = asyncio.get_running_loop().time()
+        await self._run("UPDATE journal SET acked = ?", (acked,))
+        self._acked_on_disk = acked
+
+    async def start_new_epoch(self) -> Epoch:
+        """A new epoch, whose seq 1 is the first event that was not acked; returns its name.
+
+        For a file that was restored from an old copy: the centre knows other events under the
+        numbers that come next. What the centre keeps stays as history; everything since is
+        renumbered, so that it reaches the centre as something new. Appends wait meanwhile.
+
+        Raises ``JournalFull``, ``JournalError``: then the epoch is as before.
+        """
+        return await asyncio.shield(self._start_new_epoch())
+
+    async def _start_new_epoch(self) -> Epoch:
+        async with self._one_writer:
+            epoch, base = self._new_epoch(), self._acked
+            await self._run("BEGIN IMMEDIATE")
+            try:
+                await self._run("UPDATE journal SET acked = ?", (base,))
+                await self._run("INSERT INTO epochs (epoch, base) VALUES (?, ?)", (epoch, base))
+                await self._relabel(epoch, base)
+                await self._run("COMMIT")
+            except BaseException:
+                await self._roll_back()
+                raise
+            log.warning("journal %s: new epoch %s after event %d", self.path, epoch, base)
+            self.epoch, self._base, self._acked_on_disk = epoch, base, base
+            return epoch
+
+    async def _relabel(self, epoch: Epoch, base: int) -> None:
+        position = base
+        while rows := list(
+            await self._run(
+                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?",
+                (position, _CHUNK),
+            )
+        ):
+            changed = [(relabel(body, epoch, place - base), place) for place, body in rows]
+            try:
+                await self._database.executemany(
+                    "UPDATE events SET body = ? WHERE position = ?", changed
+                )
+            except sqlite3.Error as error:
+                raise named(error, self.path) from error
+            position = rows[-1][0]
+
+    async def _roll_back(self) -> None:
+        if self._database.in_transaction:
+            await self._run("ROLLBACK")
+
+    # --- the database -----------------------------------------------------------------------
+
+    async def check(self) -> None:
+        """Whether the journal answers. Raises ``JournalError`` (for whoever feeds the watchdog)."""
+        rows = list(await self._run("SELECT coalesce(max(position), 0) FROM events"))
+        if rows[0][0] < self._position:
+            raise JournalDamaged(self.path, f"it ends at {rows[0][0]}, not at {self._position}")
+
+    async def close(self) -> None:
+        """Write what is left to write and close. Safe to call twice."""
+        async with self._one_writer:
+            if self._closed:
+                return
+            try:
+                await self._write_acked()
+            except JournalError as error:
+                log.warning("the uplink's cursor is not on disk, it will send again: %s", error)
+            self._closed = True
+            try:
+                await self._database.close()
+            finally:
+                self._file_lock.release()
+
+    async def _run(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[Any]:
+        if self._closed:
+            raise JournalError(f"journal {self.path} is closed")
+        try:
+            return await self._database.execute_fetchall(sql, parameters)
+        except sqlite3.Error as error:
+            raise named(error, self.path) from error
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
+    database: aiosqlite.Connection | None = None
+    try:
+        database = await aiosqlite.connect(path, isolation_level=None)
+        for pragma in PRAGMAS:
+            await database.execute_fetchall(pragma)
+    except BaseException as error:
+        if database is not None:
+            await database.close()
+        if isinstance(error, sqlite3.Error):
+            raise named(error, path) from error
+        raise
+    return database
+
+
+def _sha256(position: int, state: str) -> str:
+    return hashlib.sha256(f"{position}\n{state}".encode()).hexdigest()
