@@ -1,1 +1,76 @@
 # Now Serving. `make demo` and `make test` need nothing but Python >= 3.11 and make.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Debian keeps servers (mosquitto) out of an ordinary user's PATH.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# What is needed comes before what needs it: old pips look no further.
+DISTRIBUTIONS := contract messaging edge cloud-sync simulator
+PINS := requirements/constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
+
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: demo test unit lint types asyncapi constraints bench format clean help \
+	test-all-pythons system-packages
+
+help: ## List the targets
+	@echo 'make TARGET, with PYTHON=/path/to/python3.x to choose one:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.product ## Run a virtual hall and its centre; ARGS="--help" shows what it takes
+	@tools/demo-broker.sh $(VENV)
+	@exec $(BIN)/nowserving demo $(ARGS)
+
+test: system-packages lint types ## Install what the tests need, then lint, types, import rules, all tests
+	@$(BIN)/pytest $(ARGS)
+
+test-all-pythons: ## make test with every Python >= 3.11 of this machine (PATH and pyenv)
+	@for python in $$(tools/find-python.sh --all); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "== Python $$version ($$python)"; \
+		$(MAKE) test PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	done
+
+unit: $(VENV)/.dev ## The fast, pure tests only
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+lint: $(VENV)/.dev ## Style, common mistakes, and which package may import which
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(VENV)/.dev ## Static types (mypy --strict)
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev ## Rewrite the code in the agreed style
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+asyncapi: $(VENV)/.dev ## Regenerate asyncapi.yaml and docs/reference/events.md from contract/
+	@$(BIN)/python tools/asyncapi.py
+
+bench: $(VENV)/.dev ## Run the benchmarks and write their table
+	@$(BIN)/python -m bench $(ARGS)
+
+constraints: ## Regenerate requirements/constraints.txt with the newest versions that fit
+	@tools/find-python.sh --all | xargs python3 tools/constraints.py
+
+clean: ## Remove the environments, caches and the demo's files
+	rm -rf .venv .venv-* .demo tools/asyncapi/node_modules
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(foreach name,$(DISTRIBUTIONS),$(wildcard $(name)/*.egg-info) $(name)/build)
+
+system-packages:
+	@tools/system-packages.sh
+
+$(VENV)/.product: $(PINS)
+	@tools/venv.sh $(VENV) $(DISTRIBUTIONS:%=-e ./%)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.product requirements/test.in requirements/oracles.in
+	@tools/venv.sh $(VENV) -r requirements/test.in
+	@tools/venv.sh $(VENV) --no-deps -r requirements/oracles.in
+	@touch $@
