@@ -1,0 +1,201 @@
+"""The one writer of a hall: commands in, durable events out.
+
+All commands go through one task. It takes whatever has been submitted meanwhile, decides one
+after the other on the state that the former would leave, makes the events of all of them durable
+in one append, and only then shows them to anybody. If the append fails, nothing has happened: the
+new state is forgotten and every command of the group is refused by name.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from contract.commands import Command, Refusal, RefusalReason
+from contract.events import HallEvent
+from edge.clock import Clock
+from edge.journal.errors import JournalError, JournalGuardViolated
+from edge.queue.apply import apply
+from edge.queue.decide import Events, decide
+from edge.queue.plan import HallPlan
+from edge.queue.state import HallState
+
+log = logging.getLogger(__name__)
+
+MAX_GROUP = 256
+"""Commands that share one append."""
+MAX_WAITING = 4096
+"""Commands that may wait for the writer; a flood beyond is refused."""
+
+
+class EventLog(Protocol):
+    """What the controller needs of a journal."""
+
+    async def append(self, events: Sequence[HallEvent]) -> int:
+        """Make all of them durable, or none; the new head. Raises ``JournalError``."""
+        ...
+
+
+Listener = Callable[[HallEvent, HallState], None]
+"""(a durable event, the state after its group). Called in order, on the event loop; must not
+block and must not raise: one that raises is reported, and the others are still told."""
+
+Outcome = Events | Refusal
+
+
+@dataclass(slots=True)
+class _Submission:
+    work: Command | Events
+    """A command, or facts that need no decision (a device changed, the controller started)."""
+    outcome: "asyncio.Future[Outcome]"
+
+
+class Controller:
+    """Holds the committed state of the hall and lets one task change it."""
+
+    def __init__(self, plan: HallPlan, state: HallState, journal: EventLog, clock: Clock) -> None:
+        self.plan = plan
+        self.state = state
+        """The committed state: all of it is on disk."""
+        self.journal_refuses = False
+        """The last append failed: presses are refused until one succeeds."""
+        self.refused: dict[str, int] = {}
+        """How many commands were refused, by reason, since start."""
+        self._journal = journal
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._submissions: asyncio.Queue[_Submission] = asyncio.Queue(MAX_WAITING)
+        self._stopping = False
+
+    def subscribe(self, listener: Listener) -> None:
+        """Tell ``listener`` of every event, from the next one on."""
+        self._listeners.append(listener)
+
+    async def submit(self, command: Command) -> Outcome:
+        """The durable events that ``command`` led to, or why it was refused. Never raises for a
+        journal that fails: that is a refusal too."""
+        return await self._submit(command, command.command)
+
+    async def record(self, *events: HallEvent) -> Outcome:
+        """Make facts durable that the queue has no rules for."""
+        return await self._submit(events, "record")
+
+    async def _submit(self, work: Command | Events, name: str) -> Outcome:
+        if self._stopping:
+            return self._refused(Refusal(reason=RefusalReason.STOPPING, command=name))
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        try:
+            self._submissions.put_nowait(_Submission(work, outcome))
+        except asyncio.QueueFull:
+            return self._refused(
+                Refusal(
+                    reason=RefusalReason.JOURNAL_UNAVAILABLE,
+                    command=name,
+                    detail=f"{MAX_WAITING} commands are waiting already",
+                )
+            )
+        return await outcome
+
+    async def run(self) -> None:
+        """Write until cancelled. What was submitted by then is refused, nobody waits for ever."""
+        try:
+            while True:
+                await self._write(await self._next_group())
+        finally:
+            self._stopping = True
+            while not self._submissions.empty():
+                submission = self._submissions.get_nowait()
+                self._answer(submission, Refusal(reason=RefusalReason.STOPPING, command="stop"))
+
+    async def _next_group(self) -> list[_Submission]:
+        group = [await self._submissions.get()]
+        while len(group) < MAX_GROUP and not self._submissions.empty():
+            group.append(self._submissions.get_nowait())
+        return group
+
+    async def _write(self, group: list[_Submission]) -> None:
+        """Decide and commit a group. Shielded from a stop: what is on disk is shown to people."""
+        writing = asyncio.ensure_future(self._decide_and_commit(group))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
+
+    async def _decide_and_commit(self, group: list[_Submission]) -> None:
+        state = self.state
+        now = self._clock.now()
+        events: list[HallEvent] = []
+        outcomes: list[Outcome] = []
+        for submission in group:
+            work = submission.work
+            outcome = work if isinstance(work, tuple) else decide(self.plan, state, work, now)
+            if not isinstance(outcome, Refusal):
+                for event in outcome:
+                    state = apply(state, event)
+                events += outcome
+            outcomes.append(outcome)
+        if events:
+            try:
+                await self._journal.append(events)
+            except JournalGuardViolated as violation:
+                await self._guard_refused(group, violation)
+                return
+            except JournalError as error:
+                self._journal_failed(group, error)
+                return
+            self._journal_works()
+        self.state = state
+        for submission, outcome in zip(group, outcomes, strict=True):
+            self._answer(submission, outcome)
+        self._tell(events)
+
+    async def _guard_refused(
+        self, group: list[_Submission], violation: JournalGuardViolated
+    ) -> None:
+        """The second net held: a bug above. One bad command must not take others with it."""
+        if len(group) > 1:
+            for submission in group:
+                await self._decide_and_commit([submission])
+            return
+        log.critical("a command was stopped by the journal: %s: %s", violation, group[0].work)
+        self._refuse_all(group, str(violation))
+
+    def _journal_failed(self, group: list[_Submission], error: JournalError) -> None:
+        if not self.journal_refuses:
+            log.critical("presses are refused until the journal can be written again: %s", error)
+        self.journal_refuses = True
+        self._refuse_all(group, str(error))
+
+    def _journal_works(self) -> None:
+        if self.journal_refuses:
+            log.warning("the journal can be written again")
+        self.journal_refuses = False
+
+    def _refuse_all(self, group: list[_Submission], detail: str) -> None:
+        for submission in group:
+            name = "record" if isinstance(submission.work, tuple) else submission.work.command
+            self._answer(
+                submission,
+                Refusal(reason=RefusalReason.JOURNAL_UNAVAILABLE, command=name, detail=detail),
+            )
+
+    def _answer(self, submission: _Submission, outcome: Outcome) -> None:
+        if isinstance(outcome, Refusal):
+            self._refused(outcome)
+        if not submission.outcome.done():  # who asked may have gone
+            submission.outcome.set_result(outcome)
+
+    def _refused(self, refusal: Refusal) -> Refusal:
+        self.refused[refusal.reason] = self.refused.get(refusal.reason, 0) + 1
+        log.info("%s", refusal)
+        return refusal
+
+    def _tell(self, events: list[HallEvent]) -> None:
+        for event in events:
+            for listener in self._listeners:
+                try:
+                    listener(event, self.state)
+                except Exception:  # one listener's bug must not silence the others
+                    log.exception("a listener failed on %s", event.type)

@@ -1,0 +1,231 @@
+"""The ticket dispenser (取号机): a button becomes a number on disk, paper, and a place in line.
+
+A number is issued only while a press would become paper. If the paper fails, the ticket is voided:
+nobody waits under a number that nobody holds.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from contract.commands import (
+    ConfirmPrint,
+    FailPrint,
+    IssueTicket,
+    Refusal,
+    RefusalReason,
+)
+from contract.events import TicketIssued, WaitEstimated
+from contract.names import (
+    DeviceStatus,
+    HallId,
+    Language,
+    ServiceId,
+    TicketState,
+    Tier,
+    VoidReason,
+)
+from edge import words
+from edge.clock import Clock
+from edge.controller import Controller
+from edge.drivers.roles import Keypad, LampPattern, Printed, Slip, TicketPrinter
+from edge.queue.state import Ticket
+from edge.stations.presses import REFUSED, Outcome, Presses
+
+log = logging.getLogger(__name__)
+
+PRINTABLE = frozenset({DeviceStatus.ONLINE, DeviceStatus.PAPER_LOW})
+
+READY = "ready"
+"""Lamp: a press would become paper."""
+NO_PAPER = "no_paper"
+"""Lamp: it would not."""
+
+MAX_JOBS = 20
+"""Slips that may wait for the printer."""
+
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Between attempts to say what became of a slip while the journal can't be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonMeaning:
+    """What a button of the dispenser stands for."""
+
+    service: ServiceId
+    tier: Tier = Tier.NORMAL
+
+
+def meaning_of(key: str, services: Sequence[ServiceId]) -> ButtonMeaning | None:
+    """A key is named by its service, or by service and tier: ``payment``, ``payment-priority``.
+
+    ``None`` where it is neither.
+    """
+    if key in services:
+        return ButtonMeaning(key)
+    for tier in Tier:
+        service = key.removesuffix(f"-{tier}".replace("_", "-"))
+        if service != key and service in services:
+            return ButtonMeaning(service, tier)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class SlipDesign:
+    """What stands on every slip of a hall."""
+
+    hall: HallId
+    hall_name: Mapping[Language, str]
+    service_names: Mapping[ServiceId, Mapping[Language, str]]
+    languages: tuple[Language, ...]
+    ticket_url: str
+    """Text behind the QR code, with ``{hall}`` and ``{ticket}`` in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrintRules:
+    time_to_live_seconds: float = 30.0
+    """A slip that isn't out by then (no paper) is voided. Device time."""
+    reprint_within_seconds: float = 60.0
+    """After a restart, a slip that nobody can tell about is printed again if it is so young that
+    its customer still stands there; an older one is voided. Hall time."""
+
+
+class Dispenser:
+    """Buttons and one printer."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        clock: Clock,
+        *,
+        keypads: Sequence[Keypad],
+        printer: TicketPrinter,
+        design: SlipDesign,
+        rules: PrintRules,
+        new_ticket_id: Callable[[], str],
+    ) -> None:
+        self._controller = controller
+        self._clock = clock
+        self._keypads = keypads
+        self._printer = printer
+        self._design = design
+        self._rules = rules
+        self._new_ticket_id = new_ticket_id
+        self._jobs: asyncio.Queue[Slip] = asyncio.Queue()
+        self._services = tuple(controller.plan.services)
+        self.presses = [Presses(keypad, self._button) for keypad in keypads]
+
+    async def run(self) -> None:
+        """Serve buttons and printer until cancelled; what was printing before comes first."""
+        await self._take_up_unconfirmed()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._print_jobs())
+            for presses in self.presses:
+                tasks.create_task(presses.run())
+
+    def printer_changed(self) -> None:
+        """Show at the buttons whether a press would become paper."""
+        printable = self._printer.available() in PRINTABLE
+        for keypad in self._keypads:
+            keypad.set_lamp(READY, LampPattern.ON if printable else LampPattern.OFF)
+            keypad.set_lamp(NO_PAPER, LampPattern.OFF if printable else LampPattern.ON)
+
+    async def _button(self, key: str) -> Outcome:
+        meaning = meaning_of(key, self._services)
+        if meaning is None:
+            return Refusal(reason=RefusalReason.UNKNOWN_SERVICE, command="issue_ticket", detail=key)
+        status = self._printer.available()
+        if status not in PRINTABLE or self._jobs.qsize() >= MAX_JOBS:
+            detail = status.value if status not in PRINTABLE else f"{MAX_JOBS} slips are waiting"
+            return Refusal(
+                reason=RefusalReason.PRINTER_UNAVAILABLE, command="issue_ticket", detail=detail
+            )
+        outcome = await self._controller.submit(
+            IssueTicket(
+                ticket=self._new_ticket_id(),
+                service=meaning.service,
+                tier=meaning.tier,
+                language=self._design.languages[0],
+            )
+        )
+        if not isinstance(outcome, Refusal):
+            issued = next(event for event in outcome if isinstance(event, TicketIssued))
+            estimate = next(event for event in outcome if isinstance(event, WaitEstimated))
+            self._jobs.put_nowait(self._slip(issued, estimate))
+        return outcome
+
+    async def _print_jobs(self) -> None:
+        while True:
+            slip = await self._jobs.get()
+            printed = await self._printer.print_slip(slip, self._rules.time_to_live_seconds)
+            if printed.result is Printed.PRINTED:
+                await self._settle(ConfirmPrint(ticket=slip.ticket_id))
+                continue
+            reason = printed.reason or VoidReason.PRINTER_FAULT
+            log.warning("%s was not printed: %s", slip.number, reason)
+            await self._settle(FailPrint(ticket=slip.ticket_id, reason=reason))
+            for keypad in self._keypads:
+                keypad.set_lamp(REFUSED, LampPattern.FLASH)
+
+    async def _settle(self, command: ConfirmPrint | FailPrint) -> None:
+        """Paper is a fact: it is told again until the journal has it."""
+        attempt = 0
+        while True:
+            outcome = await self._controller.submit(command)
+            if not isinstance(outcome, Refusal):
+                return
+            if outcome.reason is not RefusalReason.JOURNAL_UNAVAILABLE:
+                # The ticket ended meanwhile (day closed, cancelled), or we are stopping.
+                log.warning("%s", outcome)
+                return
+            await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+
+    async def _take_up_unconfirmed(self) -> None:
+        """The daemon stopped while these printed, and nobody can tell whether they came out."""
+        now = self._clock.now()
+        printing = [
+            ticket
+            for ticket in self._controller.state.tickets.values()
+            if ticket.state is TicketState.PRINTING
+        ]
+        for ticket in sorted(printing, key=lambda ticket: ticket.place):
+            age = now.seconds_since(ticket.issued)
+            if age is not None and age <= self._rules.reprint_within_seconds:
+                self._jobs.put_nowait(self._slip_again(ticket))
+            else:
+                await self._settle(FailPrint(ticket=ticket.id, reason=VoidReason.UNCONFIRMED))
+
+    def _slip(self, issued: TicketIssued, estimate: WaitEstimated) -> Slip:
+        return Slip(
+            ticket_id=issued.ticket,
+            number=issued.number,
+            hall_name=self._design.hall_name,
+            service_name=self._design.service_names[issued.service],
+            issued_at=issued.at.wall.astimezone(self._controller.plan.time_zone),
+            ahead=estimate.ahead,
+            wait_minutes=words.minutes(estimate.p50_seconds, estimate.p90_seconds),
+            languages=self._design.languages,
+            qr=self._design.ticket_url.format(hall=self._design.hall, ticket=issued.ticket),
+        )
+
+    def _slip_again(self, ticket: Ticket) -> Slip:
+        """The same number once more, marked; the wait is what it is now."""
+        plan, state = self._controller.plan, self._controller.state
+        estimate = plan.estimator.estimate(
+            plan, state, ticket.service, ticket.tier, self._clock.now()
+        )
+        return Slip(
+            ticket_id=ticket.id,
+            number=ticket.number,
+            hall_name=self._design.hall_name,
+            service_name=self._design.service_names[ticket.service],
+            issued_at=ticket.issued.wall.astimezone(plan.time_zone),
+            ahead=estimate.ahead,
+            wait_minutes=words.wait_of(estimate),
+            languages=self._design.languages,
+            qr=self._design.ticket_url.format(hall=self._design.hall, ticket=ticket.id),
+            reprint=True,
+        )

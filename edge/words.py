@@ -1,0 +1,71 @@
+"""What the hall says to people, in its languages."""
+
+from datetime import datetime
+from math import ceil
+
+from contract.names import Language, TicketNumber, WindowNumber
+from edge.queue.estimate import WaitEstimate
+
+Minutes = tuple[int, int]
+"""About, at most."""
+
+
+def minutes(p50_seconds: float | None, p90_seconds: float | None) -> Minutes | None:
+    """A wait as people are told it: whole minutes, rounded up, above 20 in steps of five.
+
+    ``None`` where nobody can tell.
+    """
+    if p50_seconds is None or p90_seconds is None:
+        return None
+    about, at_most = _rounded(p50_seconds), _rounded(p90_seconds)
+    return about, max(about, at_most)
+
+
+def _rounded(seconds: float) -> int:
+    whole = ceil(seconds / 60)
+    return whole if whole <= 20 else ceil(whole / 5) * 5
+
+
+def wait_of(estimate: WaitEstimate) -> Minutes | None:
+    return minutes(estimate.p50_seconds, estimate.p90_seconds)
+
+
+def call(number: TicketNumber, window: WindowNumber, language: Language) -> str:
+    """Who is called where, in the language of the ticket."""
+    if language is Language.ZH:
+        return f"{number} 请到{window}号窗口"
+    return f"{number} to window {window}"
+
+
+def serving(number: TicketNumber, language: Language) -> str:
+    return f"{number} 正在办理" if language is Language.ZH else f"{number} now serving"
+
+
+def paused(language: Language) -> str:
+    return "暂停服务" if language is Language.ZH else "Position paused"
+
+
+def closed(language: Language) -> str:
+    return "窗口关闭" if language is Language.ZH else "Closed"
+
+
+def out_of_order(language: Language) -> str:
+    return "系统故障 请稍候" if language is Language.ZH else "Please wait: system fault"
+
+
+def idle(waiting: int, wait: Minutes | None, language: Language) -> str:
+    """How many wait for this window's services, and how long somebody new would."""
+    if language is Language.ZH:
+        people = f"等候{waiting}人" if waiting else "欢迎光临"
+        if wait is None or not wait[1]:
+            return people
+        return f"{people} 约{wait[0]}-{wait[1]}分钟"
+    people = f"{waiting} waiting" if waiting else "Welcome"
+    if wait is None or not wait[1]:
+        return people
+    return f"{people}, {wait[0]}-{wait[1]} min"
+
+
+def clock_face(at: datetime) -> str:
+    """Date and time as they stand on a ticket."""
+    return at.strftime("%Y-%m-%d %H:%M")
