@@ -31,6 +31,7 @@ fi
 
 lacks_venv="" too_old=""
 for python in $(candidates); do
+    version_of "$python" >/dev/null || continue # a shim without a Python behind it
     if ! is_new_enough "$python"; then
         too_old=${too_old:-$python}
     elif ! can_make_venv "$python"; then
