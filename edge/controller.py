@@ -33,7 +33,7 @@ class EventLog(Protocol):
     """What the controller needs of a journal."""
 
     async def append(self, events: Sequence[HallEvent]) -> int:
-        """Make all of them durable, or none; the new head. Raises ``JournalError``."""
+        """Make all of them durable, or none; the position of the last. Raises ``JournalError``."""
         ...
 
 
@@ -54,10 +54,14 @@ class _Submission:
 class Controller:
     """Holds the committed state of the hall and lets one task change it."""
 
-    def __init__(self, plan: HallPlan, state: HallState, journal: EventLog, clock: Clock) -> None:
+    def __init__(
+        self, plan: HallPlan, state: HallState, position: int, journal: EventLog, clock: Clock
+    ) -> None:
         self.plan = plan
         self.state = state
         """The committed state: all of it is on disk."""
+        self.position = position
+        """The journal's position of the last event that ``state`` contains."""
         self.journal_refuses = False
         """The last append failed: presses are refused until one succeeds."""
         self.refused: dict[str, int] = {}
@@ -138,7 +142,7 @@ class Controller:
             outcomes.append(outcome)
         if events:
             try:
-                await self._journal.append(events)
+                position = await self._journal.append(events)
             except JournalGuardViolated as violation:
                 await self._guard_refused(group, violation)
                 return
@@ -146,7 +150,7 @@ class Controller:
                 self._journal_failed(group, error)
                 return
             self._journal_works()
-        self.state = state
+            self.state, self.position = state, position
         for submission, outcome in zip(group, outcomes, strict=True):
             self._answer(submission, outcome)
         self._tell(events)

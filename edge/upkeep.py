@@ -1,0 +1,102 @@
+"""What happens without anybody pressing: days, snapshots, the watchdog's food, fresh screens."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from contract.commands import Refusal
+from contract.events import DayClosed, DayOpened, HallEvent
+from edge import snapshot
+from edge.clock import Clock
+from edge.controller import Controller
+from edge.journal.errors import JournalError
+from edge.queue import day
+from edge.queue.state import HallState
+
+log = logging.getLogger(__name__)
+
+DAY_CHECK_SECONDS = 20.0
+SNAPSHOT_EVERY_EVENTS = 5_000
+REFRESH_SECONDS = 1.0
+"""Idle screens are brought up to date at most so often."""
+
+
+class DayKeeper:
+    """Opens and closes business days by the hall's calendar."""
+
+    def __init__(self, controller: Controller, clock: Clock) -> None:
+        self._controller = controller
+        self._clock = clock
+        # Until a day is opened by us, what the clock said at our own start is what it is
+        # compared with: see ``day.due``.
+        self._reference = clock.now()
+        controller.subscribe(self._happened)
+
+    def _happened(self, event: HallEvent, state: HallState) -> None:  # noqa: ARG002 - Listener
+        if isinstance(event, DayOpened):
+            self._reference = event.at
+
+    async def check(self) -> None:
+        """Do what the calendar asks for now."""
+        controller = self._controller
+        for command in day.due(
+            controller.plan, controller.state, self._clock.now(), self._reference
+        ):
+            outcome = await controller.submit(command)
+            if isinstance(outcome, Refusal):
+                log.error("the business day can't be kept: %s", outcome)
+                return
+
+    async def run(self) -> None:
+        while True:
+            await self.check()
+            await self._clock.sleep(DAY_CHECK_SECONDS)
+
+
+class SnapshotStore(Protocol):
+    async def save_snapshot(self, position: int, state: str) -> None:
+        """Raises ``JournalError``."""
+        ...
+
+
+class SnapshotKeeper:
+    """Saves the state now and then, so that a start replays only the tail of the journal."""
+
+    def __init__(self, controller: Controller, journal: SnapshotStore) -> None:
+        self._controller = controller
+        self._journal = journal
+        self._events = 0
+        self._due = asyncio.Event()
+        controller.subscribe(self._happened)
+
+    def _happened(self, event: HallEvent, state: HallState) -> None:  # noqa: ARG002 - Listener
+        self._events += 1
+        if self._events >= SNAPSHOT_EVERY_EVENTS or isinstance(event, DayClosed):
+            self._due.set()
+
+    async def save(self) -> None:
+        """Save now. A failure is reported and costs time at the next start, nothing else."""
+        self._events = 0
+        state, position = self._controller.state, self._controller.position
+        try:
+            await self._journal.save_snapshot(position, snapshot.to_json(state))
+        except JournalError as error:
+            log.warning("no snapshot this time: %s", error)
+
+    async def run(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self.save()
+
+
+async def keep_screens_fresh(controller: Controller, refresh: Callable[[], None]) -> None:
+    """Call ``refresh`` soon after anything happened, at most once a second."""
+    happened = asyncio.Event()
+    controller.subscribe(lambda event, state: happened.set())  # noqa: ARG005
+    while True:
+        await happened.wait()
+        happened.clear()
+        refresh()
+        await asyncio.sleep(REFRESH_SECONDS)

@@ -1,0 +1,35 @@
+"""Feeds systemd's watchdog, but only while the queue and the journal answer."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from contract.commands import Refusal, RefusalReason
+from edge.controller import Controller
+from messaging.service_notify import notify, watchdog_seconds
+
+log = logging.getLogger(__name__)
+
+
+async def feed_watchdog(
+    controller: Controller, check_journal: Callable[[], Awaitable[None]]
+) -> None:
+    """Run until cancelled; returns at once where nobody watches.
+
+    A question goes through the writer's own queue and another to the database, each with a third
+    of the watchdog's time: an event loop that turns without working is not fed.
+    """
+    limit = watchdog_seconds()
+    if limit is None:
+        return
+    while True:
+        try:
+            async with asyncio.timeout(limit / 3):
+                outcome = await controller.record()
+                await check_journal()
+        except TimeoutError:
+            log.critical("queue or journal have not answered within %.1f s", limit / 3)
+        else:
+            if not (isinstance(outcome, Refusal) and outcome.reason is RefusalReason.STOPPING):
+                notify("WATCHDOG=1")
+        await asyncio.sleep(limit / 3)
