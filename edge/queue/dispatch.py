@@ -8,7 +8,7 @@ look-ahead estimate simulates with this very function.
 from bisect import insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from contract.names import ServiceId, TicketId, Tier, WindowNumber
 
@@ -25,6 +25,7 @@ class Waiting(NamedTuple):
 
 
 Line = tuple[Waiting, ...]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,12 @@ class Lines:
         self, ticket: TicketId, service: ServiceId, tier: Tier, window: WindowNumber | None
     ) -> "Lines":
         if window is not None:
-            line = tuple(w for w in self.by_window[window] if w.ticket != ticket)
-            return Lines(self.by_service, {**self.by_window, window: line})
-        tiers = self.by_service[service]
-        tiers = {**tiers, tier: tuple(w for w in tiers[tier] if w.ticket != ticket)}
-        return Lines({**self.by_service, service: tiers}, self.by_window)
+            return Lines(self.by_service, _without(self.by_window, window, ticket))
+        tiers = _without(self.by_service[service], tier, ticket)
+        if tiers:
+            return Lines({**self.by_service, service: tiers}, self.by_window)
+        others = {key: value for key, value in self.by_service.items() if key != service}
+        return Lines(others, self.by_window)
 
     def count(self, service: ServiceId) -> int:
         """How many wait for a service, those transferred to a certain window included."""
@@ -62,6 +64,14 @@ class Lines:
 
 
 NO_LINES = Lines({}, {})
+
+
+def _without(lines: Mapping[Key, Line], key: Key, ticket: TicketId) -> Mapping[Key, Line]:
+    """These lines, with ``ticket`` taken from one of them; an empty line is none."""
+    line = tuple(waiting for waiting in lines[key] if waiting.ticket != ticket)
+    if line:
+        return {**lines, key: line}
+    return {other: line for other, line in lines.items() if other != key}
 
 
 def _inserted(line: Line, waiting: Waiting) -> Line:
