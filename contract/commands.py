@@ -33,23 +33,31 @@ class IssueTicket(Strict):
 
 
 class ConfirmPrint(Strict):
+    """The printer has really printed it: the ticket may be called."""
+
     command: Literal["confirm_print"] = "confirm_print"
     ticket: TicketId
 
 
 class FailPrint(Strict):
+    """The paper failed: the number is spent and nobody waits under it."""
+
     command: Literal["fail_print"] = "fail_print"
     ticket: TicketId
     reason: VoidReason
 
 
 class SignOn(Strict):
+    """A clerk opens a window."""
+
     command: Literal["sign_on"] = "sign_on"
     window: WindowNumber
     clerk: ClerkId
 
 
 class SignOff(Strict):
+    """The clerk leaves; the window is closed."""
+
     command: Literal["sign_off"] = "sign_off"
     window: WindowNumber
 
@@ -70,21 +78,29 @@ class CallTicket(Strict):
 
 
 class Recall(Strict):
+    """Announce the ticket that is called at the window again."""
+
     command: Literal["recall"] = "recall"
     window: WindowNumber
 
 
 class Start(Strict):
+    """The customer who was called came: the service begins."""
+
     command: Literal["start"] = "start"
     window: WindowNumber
 
 
 class Finish(Strict):
+    """The service ends, and the evaluator asks."""
+
     command: Literal["finish"] = "finish"
     window: WindowNumber
 
 
 class NoShow(Strict):
+    """The customer who was called did not come."""
+
     command: Literal["no_show"] = "no_show"
     window: WindowNumber
 
@@ -112,6 +128,8 @@ class Transfer(Strict):
 
 
 class Park(Strict):
+    """Set the ticket that is served aside (the customer fills in a form)."""
+
     command: Literal["park"] = "park"
     window: WindowNumber
 
@@ -125,12 +143,16 @@ class Resume(Strict):
 
 
 class Pause(Strict):
+    """Take no more customers for now."""
+
     command: Literal["pause"] = "pause"
     window: WindowNumber
     reason: Annotated[str, Field(max_length=200)] = ""
 
 
 class Reopen(Strict):
+    """Take customers again after a pause."""
+
     command: Literal["reopen"] = "reopen"
     window: WindowNumber
 
@@ -153,12 +175,16 @@ class CloseRating(Strict):
 
 
 class Cancel(Strict):
+    """End a ticket that nobody serves."""
+
     command: Literal["cancel"] = "cancel"
     ticket: TicketId
     reason: CancelReason = CancelReason.CUSTOMER
 
 
 class OpenDay(Strict):
+    """Begin a business day; numbers start anew."""
+
     command: Literal["open_day"] = "open_day"
     business_day: BusinessDay
 
@@ -200,31 +226,53 @@ class RefusalReason(StrEnum):
     """Why a command was refused. A refusal is an answer: it beeps, lights or shows."""
 
     DAY_NOT_OPEN = "day_not_open"
+    """No business day is open."""
     DAY_ALREADY_OPEN = "day_already_open"
+    """A business day is still open: close it first."""
     DAY_IN_THE_PAST = "day_in_the_past"
+    """A business day never runs backwards: this one has been, or comes before one that has."""
     UNKNOWN_SERVICE = "unknown_service"
+    """The hall has no such service."""
     UNKNOWN_WINDOW = "unknown_window"
+    """The hall has no such window."""
     UNKNOWN_TICKET = "unknown_ticket"
+    """No ticket of this business day has this id."""
     TICKET_EXISTS = "ticket_exists"
+    """A ticket with this id was issued already."""
     NUMBERS_EXHAUSTED = "numbers_exhausted"
+    """The service's range of numbers is used up for today."""
     WRONG_TICKET_STATE = "wrong_ticket_state"
+    """The ticket's state does not allow it; ``state`` says which it is in."""
     WRONG_WINDOW_STATE = "wrong_window_state"
+    """The window's state does not allow it; ``state`` says which it is in."""
     CLERK_AT_OTHER_WINDOW = "clerk_at_other_window"
+    """The clerk is signed on to another window: sign off there first."""
     NOBODY_WAITING = "nobody_waiting"
+    """Nobody waits whom this window may call."""
     NOTHING_PARKED = "nothing_parked"
+    """The window has parked no ticket."""
     RECALL_LIMIT = "recall_limit"
+    """The ticket was announced as often as the hall's rules allow."""
     TOO_EARLY = "too_early"
+    """The hall's rules ask for more calls, or more seconds, before a no-show."""
     NO_WINDOW_FOR_SERVICE = "no_window_for_service"
+    """No window of the hall takes the service."""
     NOTHING_TO_RATE = "nothing_to_rate"
+    """The evaluator of this window asks nobody at the moment."""
     ALREADY_RATED = "already_rated"
+    """The ticket has its rating: the first press counts."""
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     """The event could not be made durable (disk full, disk error): nothing has happened."""
     PRINTER_UNAVAILABLE = "printer_unavailable"
+    """No printer can print a ticket now: nothing was issued."""
     STOPPING = "stopping"
     """The controller is shutting down."""
     EXPIRED = "expired"
+    """The command came after its ``expires_at``."""
     REPLAYED = "replayed"
+    """A command with this id was taken before."""
     MALFORMED = "malformed"
+    """The command does not fit its model."""
 
 
 class Refusal(Tolerant):
@@ -259,6 +307,8 @@ class CentralCommand(Tolerant):
 
 
 class CentralReply(Tolerant):
+    """What became of a command from the centre: the events it led to, or a refusal."""
+
     id: TicketId
     accepted: bool
     event_types: tuple[str, ...] = ()
