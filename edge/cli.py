@@ -1,0 +1,181 @@
+"""``nowserving-edge``: the controller of one hall, on the command line."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge import __version__
+from edge.bootstrap import CannotStart, run_hall
+from edge.clock import Clock, SharedScaledClock, SystemClock
+from edge.config import ConfigInvalid, HallConfig, load, warnings
+from edge.journal.database import check_all
+from edge.journal.errors import JournalError
+from edge.journal.salvage import salvage
+from edge.ulid import new_ulid
+
+log = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CONFIG = 78
+"""sysexits.h: EX_CONFIG. The unit does not restart on it: starting again won't mend a file."""
+
+DEFAULT_CONFIG = Path("/etc/nowserving/hall.toml")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    return options.run(options)  # type: ignore[no-any-return]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nowserving-edge",
+        description="The controller of one service hall (营业厅): ticket dispenser, call screens, "
+        "callers, evaluators, queue, and the way to the centre.",
+        epilog="Begin with: nowserving-edge check --config hall.toml",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--log-level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="how much is said on stderr (default: info)",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the hall until SIGTERM or Ctrl-C")
+    _add_config(run)
+    run.add_argument(
+        "--clock-file",
+        type=Path,
+        metavar="FILE",
+        help="for demos: hall time from a shared clock that may run faster than time",
+    )
+    run.set_defaults(run=_run)
+
+    check = commands.add_parser("check", help="check a configuration; name every problem at once")
+    _add_config(check)
+    check.set_defaults(run=_check)
+
+    journal = commands.add_parser("journal", help="look at a journal, or rescue a damaged one")
+    actions = journal.add_subparsers(title="actions", required=True, metavar="ACTION")
+    whole = actions.add_parser("check", help="read all of it and say whether it is sound")
+    whole.add_argument("path", type=Path, metavar="PATH", help="the journal's database file")
+    whole.set_defaults(run=_journal_check)
+    salvage = actions.add_parser(
+        "salvage", help="copy what is readable of a damaged journal into a new one"
+    )
+    salvage.add_argument("path", type=Path, metavar="PATH", help="the damaged file; it is kept")
+    salvage.add_argument(
+        "target", type=Path, metavar="NEW", nargs="?", help="the new file (default: PATH.salvaged)"
+    )
+    salvage.add_argument(
+        "--acked",
+        type=int,
+        metavar="SEQ",
+        help="up to where the centre has everything, if the damaged file can't tell any more",
+    )
+    salvage.set_defaults(run=_journal_salvage)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help=f"the hall's TOML file (default: {DEFAULT_CONFIG})",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _load(options.config)
+    if config is None:
+        return EXIT_CONFIG
+    for warning in warnings(config):
+        log.warning("%s", warning)
+    clock: Clock = SharedScaledClock(options.clock_file) if options.clock_file else SystemClock()
+    try:
+        asyncio.run(_until_told_to_stop(config, clock))
+    except (JournalError, CannotStart) as error:
+        print(f"nowserving-edge: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except ExceptionGroup as group:
+        log.critical("a part of the hall failed, so all of it stops", exc_info=group)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def _until_told_to_stop(config: HallConfig, clock: Clock) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run_hall(config, clock, stop)
+
+
+def _check(options: argparse.Namespace) -> int:
+    config = _load(options.config)
+    if config is None:
+        return EXIT_CONFIG
+    for warning in warnings(config):
+        print(f"  worth a look: {warning}")
+    print(
+        f"{options.config}: good. {len(config.windows)} windows, {len(config.services)} services, "
+        f"{len(config.devices)} devices"
+    )
+    return EXIT_OK
+
+
+def _load(path: Path) -> HallConfig | None:
+    try:
+        return load(path)
+    except ConfigInvalid as invalid:
+        print(invalid, file=sys.stderr)
+        return None
+
+
+def _journal_check(options: argparse.Namespace) -> int:
+    try:
+        problems = check_all(options.path)
+    except JournalError as error:
+        problems = [str(error)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        print(
+            f"{options.path} is not sound. Keep it, and run: "
+            f"nowserving-edge journal salvage {options.path}",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
+    print(f"{options.path}: sound")
+    return EXIT_OK
+
+
+def _journal_salvage(options: argparse.Namespace) -> int:
+    target = options.target or options.path.with_name(options.path.name + ".salvaged")
+    try:
+        result = salvage(options.path, target, new_epoch=new_ulid, acked=options.acked)
+    except JournalError as error:
+        print(f"nowserving-edge: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    print(result)
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
