@@ -64,6 +64,15 @@ class DeviceConfig(Strict):
         return []
 
 
+def each_on_its_own(places: Mapping[str, int], what: str) -> None:
+    """Raises ``ValueError`` when two names share one place: a pin, an input, an output."""
+    names: dict[int, str] = {}
+    for name, place in places.items():
+        if place in names:
+            raise ValueError(f"{names[place]} and {name} are both on {what} {place}")
+        names[place] = name
+
+
 def port_claim(port: str) -> str:
     """The claim on a serial port, a device file or a ``socket://host:port``; a host's letter case
     makes no difference, a path's does."""

@@ -1,0 +1,358 @@
+"""The master of one RS-485 bus: one link, one transaction at a time, many units.
+
+Keys are heard because every unit is polled in turn, as fast as the bus allows; a write (a lamp)
+goes before the polls. A unit that doesn't answer costs the others little: it is asked more and
+more rarely, and never twice before all others were asked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from contract.names import DeviceId, DeviceStatus, Strict
+from edge.drivers.config import port_claim
+from edge.drivers.health import Health
+from edge.drivers.link import Link, Port, open_link
+from edge.drivers.modbus_rtu import (
+    MAX_FRAME,
+    Reply,
+    Request,
+    decode_reply,
+    encode_request,
+    reply_size,
+)
+from edge.drivers.roles import StatusCallback
+
+_log = logging.getLogger(__name__)
+
+LONGEST_CYCLE_SECONDS = 0.060
+"""A tap lasts 80 to 150 ms; one that falls between two polls is lost."""
+
+_TURNAROUND_SECONDS = 0.001
+"""What a unit takes to answer; with it the computed cycles match measured ones within 10 %."""
+_BITS_PER_BYTE = 10
+_SHORTEST_SILENCE_SECONDS = 0.002
+_LATE_SECONDS = 0.010
+"""Silence after a time-out: an answer that comes late must not run into the next request."""
+_ABSENT_AFTER = 3
+"""Transactions in a row without an answer."""
+_FIRST_BACK_OFF_SECONDS = 0.25
+_LONGEST_BACK_OFF_SECONDS = 2.0
+_REFUSED_SECONDS = 2.0
+"""What a unit answered with an exception isn't asked again for so long."""
+_WRITES_IN_A_ROW = 4
+"""Then one poll, so that lamps can't deafen the keys."""
+
+LinkOpener = Callable[[str, int], Awaitable[Link]]
+
+
+class BusConfig(Strict):
+    """One ``[buses.NAME]`` table: an RS-485 line with Modbus RTU units on it."""
+
+    port: Port = Field(
+        title="Port",
+        description="Serial port, best by /dev/serial/by-id, or socket://host:port of a gateway.",
+    )
+    baud: Annotated[int, Field(ge=1200, le=1_000_000)] = Field(
+        default=115_200,
+        title="Baud rate",
+        description="Of the wire, also behind a gateway. All units on it must be set to it (8N1).",
+    )
+    timeout_ms: Annotated[int, Field(ge=10, le=1000)] = Field(
+        default=60,
+        title="Time-out, ms",
+        description="How long a unit may take to begin its answer, beyond the time on the wire.",
+    )
+    retries: Annotated[int, Field(ge=0, le=3)] = Field(
+        default=1,
+        title="Retries",
+        description="How often a unit that answered before is asked again at once.",
+    )
+    poll_ms: Annotated[int, Field(ge=5, le=60)] = Field(
+        default=20,
+        title="Poll interval, ms",
+        description="Each unit is polled at most this often; with many units the bus is slower.",
+    )
+
+    def claims(self) -> list[str]:
+        return [port_claim(self.port)]
+
+
+class BusUnit(Protocol):
+    """A unit on a bus. All methods return at once."""
+
+    address: int
+    """1..247."""
+    poll: Request
+    """Asked for ever; its answers carry the keys."""
+
+    def wish(self, at: float) -> Request | None:
+        """The write that is wanted now, if any. Asked again until it was answered."""
+        ...
+
+    def answered(self, request: Request, reply: Reply, at: float) -> None:
+        """The unit answered, perhaps with an exception."""
+        ...
+
+    def absent(self, why: str) -> None:
+        """The unit doesn't answer any more, or the bus is down. Said once per change."""
+        ...
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A unit and what the bus knows of it."""
+
+    unit: BusUnit
+    due: float = 0.0
+    """When it may be polled next."""
+    failures: int = 0
+    refused_until: float = 0.0
+    """Writes were refused: none before this."""
+
+    @property
+    def absent(self) -> bool:
+        return self.failures >= _ABSENT_AFTER
+
+
+class ModbusBus:
+    """A device of its own for its supervisor: ``run`` serves all units that are registered.
+
+    ``open_link(port, baud)`` can be replaced; by default it is ``link.open_link``.
+    """
+
+    def __init__(
+        self,
+        bus: DeviceId,
+        config: BusConfig,
+        on_status: StatusCallback,
+        *,
+        open_link: LinkOpener | None = None,
+    ) -> None:
+        self.id = bus
+        self._config = config
+        self._open_link = open_link or _open_link
+        self._health = Health(bus, on_status)
+        self._seats: dict[int, _Seat] = {}
+        self._wake = asyncio.Event()
+        self._silence = max(3.5 * 11 / config.baud, _SHORTEST_SILENCE_SECONDS)
+        self._quiet_from = 0.0
+        """When the line may be used again, if nothing is heard until then."""
+        self._writes_in_a_row = 0
+        self._polls_since_probe = 0
+
+    def register(self, unit: BusUnit) -> None:
+        """From now on the unit is served. Raises ``ValueError``: its address is taken."""
+        if unit.address in self._seats:
+            raise ValueError(f"bus {self.id}: unit {unit.address} is there twice")
+        self._seats[unit.address] = _Seat(unit)
+        if self._health.status is DeviceStatus.OFFLINE:
+            unit.absent(f"bus {self.id} is down")
+        self.wake()
+
+    def unregister(self, unit: BusUnit) -> None:
+        self._seats.pop(unit.address, None)
+
+    def wake(self) -> None:
+        """A unit has a wish."""
+        self._wake.set()
+
+    def cycle_seconds(self) -> float:
+        """How long it takes to ask all registered units once; see ``poll_cycle_seconds``."""
+        return poll_cycle_seconds(
+            self._config.baud, (seat.unit.poll for seat in self._seats.values())
+        )
+
+    def counters(self) -> Mapping[str, int]:
+        """``requests``, ``timeouts``, ``replies_damaged`` (time-outs with bytes),
+        ``bytes_garbage``, ``exceptions``, ``opened``."""
+        return self._health.counters()
+
+    async def run(self) -> None:
+        """Open the link and serve the units. Raises ``OSError`` when the link is lost."""
+        try:
+            link = await self._open_link(self._config.port, self._config.baud)
+            try:
+                await self._serve(link)
+            finally:
+                link.close()
+        except OSError as error:
+            self._health.report(DeviceStatus.OFFLINE, str(error))
+            for seat in self._seats.values():
+                seat.failures = _ABSENT_AFTER
+                seat.due = 0.0  # asked at once when the link is back
+                seat.unit.absent(f"bus {self.id} is down: {error}")
+            raise
+
+    async def _serve(self, link: Link) -> None:
+        self._health.count("opened")
+        self._health.report(DeviceStatus.ONLINE, self._config.port)
+        while True:
+            seat, request = await self._next()
+            tries = 1 + (self._config.retries if seat.failures == 0 else 0)
+            started = _now()
+            reply = None
+            for _ in range(tries):
+                reply = await self._transact(link, request)
+                if reply is not None:
+                    break
+            if seat.unit.address in self._seats:  # not unregistered meanwhile
+                self._settle(seat, request, reply, started)
+
+    # --- whose turn it is ---------------------------------------------------------------------
+
+    async def _next(self) -> tuple[_Seat, Request]:
+        """The next transaction; waits while there is none."""
+        while True:
+            self._wake.clear()
+            now = _now()
+            work = self._write(now) or self._poll(now)
+            if work is not None:
+                return work
+            wait = min((seat.due for seat in self._seats.values()), default=now + 1.0) - now
+            try:
+                async with asyncio.timeout(max(wait, 0.001)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    def _write(self, now: float) -> tuple[_Seat, Request] | None:
+        if self._writes_in_a_row >= _WRITES_IN_A_ROW:
+            return None
+        for seat in self._seats.values():
+            if seat.failures == 0 and now >= seat.refused_until:
+                request = seat.unit.wish(now)
+                if request is not None:
+                    self._writes_in_a_row += 1
+                    return seat, request
+        return None
+
+    def _poll(self, now: float) -> tuple[_Seat, Request] | None:
+        self._writes_in_a_row = 0
+        due = [seat for seat in self._seats.values() if seat.due <= now]
+        present = sum(not seat.absent for seat in self._seats.values())
+        if self._polls_since_probe < present:  # an absent unit waits until all others were asked
+            due = [seat for seat in due if not seat.absent]
+        if not due:
+            return None
+        seat = min(due, key=lambda seat: seat.due)
+        self._polls_since_probe = 0 if seat.absent else self._polls_since_probe + 1
+        return seat, seat.unit.poll
+
+    def _settle(self, seat: _Seat, request: Request, reply: Reply | None, started: float) -> None:
+        """Keep the books of the unit and tell it."""
+        now = _now()
+        if reply is None:
+            was_absent = seat.absent
+            seat.failures += 1
+            seat.due = now
+            if seat.absent:
+                doublings = min(seat.failures - _ABSENT_AFTER, 10)
+                seat.due += min(_FIRST_BACK_OFF_SECONDS * 2**doublings, _LONGEST_BACK_OFF_SECONDS)
+                if not was_absent:
+                    seat.unit.absent(f"unit {seat.unit.address} on bus {self.id} does not answer")
+            return
+        seat.failures = 0
+        if request == seat.unit.poll:
+            seat.due = started + self._config.poll_ms / 1000
+        if reply.exception is not None:
+            self._health.count("exceptions")
+            if request == seat.unit.poll:
+                seat.due = now + _REFUSED_SECONDS
+            else:
+                seat.refused_until = now + _REFUSED_SECONDS
+        seat.unit.answered(request, reply, now)
+
+    # --- the line -----------------------------------------------------------------------------
+
+    async def _transact(self, link: Link, request: Request) -> Reply | None:
+        """Ask once. ``None``: no valid answer in time."""
+        frame = encode_request(request)
+        await self._quiet(link)
+        link.write(frame)
+        await link.drain()
+        self._health.count("requests")
+        on_wire = (len(frame) + reply_size(request)) * _BITS_PER_BYTE / self._config.baud
+        reply = await self._receive(link, request, on_wire + self._config.timeout_ms / 1000)
+        if reply is None:
+            self._health.count("timeouts")
+            self._quiet_from = _now() + max(self._silence, _LATE_SECONDS)
+        else:
+            self._quiet_from = _now() + self._silence
+        return reply
+
+    async def _quiet(self, link: Link) -> None:
+        """Return when the line was silent for long enough; drop what is heard meanwhile.
+
+        A line that never falls silent is used nevertheless after one time-out.
+        """
+        limit = _now() + self._config.timeout_ms / 1000
+        while (now := _now()) < limit:
+            data = await _read_within(link, max(0.0, self._quiet_from - now))
+            if not data:
+                return
+            self._health.count("bytes_garbage", len(data))
+            self._quiet_from = _now() + self._silence
+
+    async def _receive(self, link: Link, request: Request, seconds: float) -> Reply | None:
+        buffer = bytearray()
+        heard = 0
+        deadline = _now() + seconds
+        while (left := deadline - _now()) > 0 and heard < 4 * MAX_FRAME:
+            data = await _read_within(link, left)
+            heard += len(data)
+            buffer += data[: 4 * MAX_FRAME]
+            while buffer:
+                used, reply = decode_reply(bytes(buffer), request)
+                del buffer[:used]
+                if reply is not None:
+                    self._health.count("bytes_garbage", heard - _size(reply, request))
+                    return reply
+                if used == 0:
+                    break
+        self._health.count("bytes_garbage", heard)
+        self._health.count("replies_damaged", int(heard > 0))
+        return None
+
+
+def poll_cycle_seconds(baud: int, polls: Iterable[Request]) -> float:
+    """How long one round of these polls takes on a wire of ``baud``, when all units answer.
+
+    More than ``LONGEST_CYCLE_SECONDS`` loses taps of keys: fewer units on a bus, or a higher baud
+    rate.
+    """
+    silence = max(3.5 * _BITS_PER_BYTE / baud, _SHORTEST_SILENCE_SECONDS)
+    return sum(
+        (len(encode_request(poll)) + reply_size(poll)) * _BITS_PER_BYTE / baud
+        + silence
+        + _TURNAROUND_SECONDS
+        for poll in polls
+    )
+
+
+def _size(reply: Reply, request: Request) -> int:
+    return 5 if reply.exception is not None else reply_size(request)
+
+
+async def _read_within(link: Link, seconds: float) -> bytes:
+    """What is read within so many seconds; empty where nothing is. Raises ``LinkLost``."""
+    try:
+        async with asyncio.timeout(seconds):
+            data = await link.read()
+    except TimeoutError:
+        return b""
+    if len(data) > MAX_FRAME:
+        await asyncio.sleep(0)  # a flood must not keep the event loop for itself
+    return data
+
+
+async def _open_link(port: str, baud: int) -> Link:
+    return await open_link(port, baud=baud)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

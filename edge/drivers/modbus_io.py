@@ -1,0 +1,162 @@
+"""A Waveshare Modbus RTU IO 8CH module as a keypad: up to 8 keys and 8 lamps on an RS-485 bus.
+
+Source: the maker's protocol manual: discrete inputs 0 to 7 by FC02, outputs 0 to 7 by FC01, FC05
+and FC15. Inputs read 1 while their contact is closed to the common terminal.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.names import SLUG_PATTERN, DeviceId, DeviceStatus
+from edge.drivers.config import KEYPAD_ROLES, DeviceConfig, InputName, Role, each_on_its_own
+from edge.drivers.keypad import KeypadCore
+from edge.drivers.modbus_bus import ModbusBus
+from edge.drivers.modbus_rtu import (
+    MAX_UNIT,
+    Function,
+    Reply,
+    Request,
+    read_inputs,
+    write_coil,
+    write_coils,
+)
+from edge.drivers.roles import LampPattern, PressCallback, StatusCallback
+
+CHANNELS = 8
+_REWRITE_SECONDS = 5.0
+"""A module that lost its power for a moment comes back dark and says nothing of it."""
+
+Channel = Annotated[int, Field(ge=0, lt=CHANNELS)]
+
+
+class ModbusIoConfig(DeviceConfig):
+    """A keypad on one I/O module, e.g. the caller of window 3."""
+
+    roles: ClassVar[frozenset[Role]] = KEYPAD_ROLES
+
+    driver: Literal["modbus_io"] = Field(title="Driver", description="Modbus RTU I/O module.")
+    bus: Annotated[str, Field(pattern=SLUG_PATTERN)] = Field(
+        title="Bus", description="The NAME of the [buses.NAME] that the module is on."
+    )
+    unit: Annotated[int, Field(ge=1, le=MAX_UNIT)] = Field(
+        title="Unit", description="The module's Modbus address; each on a bus has its own."
+    )
+    keys: dict[InputName, Channel] = Field(
+        default_factory=dict, title="Keys", description="Inputs 0 to 7 by key name."
+    )
+    lamps: dict[InputName, Channel] = Field(
+        default_factory=dict, title="Lamps", description="Outputs 0 to 7 by lamp name."
+    )
+    keys_active_low: bool = Field(
+        default=False, title="Keys active low", description="A pressed key reads 0."
+    )
+    lamps_active_low: bool = Field(
+        default=False, title="Lamps active low", description="A lit lamp is an output that is off."
+    )
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> Self:
+        each_on_its_own(self.keys, "input")
+        each_on_its_own(self.lamps, "output")
+        return self
+
+    def claims(self) -> list[str]:
+        return [f"bus:{self.bus}/unit {self.unit}"]
+
+    def poll(self) -> Request:
+        """What is asked of the module in every cycle of the bus."""
+        return read_inputs(self.unit, 0, CHANNELS)
+
+
+class ModbusKeypad:
+    """A ``Keypad``. It lives on its bus, which has to run beside it."""
+
+    def __init__(
+        self, device: DeviceId, config: ModbusIoConfig, bus: ModbusBus, on_status: StatusCallback
+    ) -> None:
+        self.id = device
+        self.address = config.unit
+        self.poll = config.poll()
+        self._config = config
+        self._bus = bus
+        # Polls come at best every few milliseconds and at worst every 60: the first that sees a
+        # key down counts, else a short tap would need two.
+        self._core = KeypadCore(device, config.keys, config.lamps, on_status, press_seconds=0.0)
+        self._written: tuple[bool, ...] | None = None
+        """The outputs as the module confirmed them; ``None``: not known for sure."""
+        self._sent: tuple[bool, ...] = ()
+        self._rewrite_at = 0.0
+        self._refused: dict[Function, int] = {}
+        """Exception codes by the functions that the module refuses now."""
+
+    def on_press(self, callback: PressCallback) -> None:
+        self._core.on_press(callback)
+
+    def lamps(self) -> frozenset[str]:
+        return frozenset(self._config.lamps)
+
+    def set_lamp(self, lamp: str, pattern: LampPattern) -> None:
+        self._core.set_lamp(lamp, pattern, asyncio.get_running_loop().time())
+        self._bus.wake()
+
+    def counters(self) -> Mapping[str, int]:
+        return self._core.counters()
+
+    async def run(self) -> None:
+        """Be served by the bus until cancelled. Absence is a status, no error."""
+        self._bus.register(self)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._bus.unregister(self)
+            self._written = None
+
+    # --- the bus asks and tells ---------------------------------------------------------------
+
+    def wish(self, at: float) -> Request | None:
+        wanted = self._outputs(at)
+        if not self._config.lamps or (wanted == self._written and at < self._rewrite_at):
+            return None
+        request = write_coils(self.address, 0, wanted)
+        if self._written is not None and at < self._rewrite_at:
+            pairs = zip(wanted, self._written, strict=True)
+            differing = [channel for channel, (new, old) in enumerate(pairs) if new != old]
+            if len(differing) == 1:
+                request = write_coil(self.address, differing[0], wanted[differing[0]])
+        self._sent = wanted
+        self._written = None  # until it is confirmed
+        return request
+
+    def answered(self, request: Request, reply: Reply, at: float) -> None:
+        self._refused.pop(request.function, None)
+        if reply.exception is not None:
+            self._refused[request.function] = reply.exception
+        elif request.function is Function.READ_INPUTS:
+            for key, channel in self._config.keys.items():
+                down = (reply.values[channel] == 1) != self._config.keys_active_low
+                self._core.sample(key, down, at)
+        else:
+            self._written = self._sent
+            if request.function is Function.WRITE_COILS:
+                self._rewrite_at = at + _REWRITE_SECONDS
+        if self._refused:
+            function, code = next(iter(self._refused.items()))
+            detail = f"{function.name.lower()} is refused by the module with exception {code}"
+            self._core.health.report(DeviceStatus.FAULT, detail)
+        else:
+            self._core.present()
+
+    def absent(self, why: str) -> None:
+        self._written = None
+        self._refused.clear()
+        self._core.absent(why)
+
+    def _outputs(self, at: float) -> tuple[bool, ...]:
+        """All eight; one without a lamp is off."""
+        outputs = [False] * CHANNELS
+        for lamp, lit in self._core.lit(at).items():
+            outputs[self._config.lamps[lamp]] = lit != self._config.lamps_active_low
+        return tuple(outputs)
