@@ -90,8 +90,10 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
             migrate(connection, path)
             contents = read_contents(connection, path)
             if contents is None:
-                _introduce(connection, hall, new_epoch())
-                _sync_folder(path.parent)
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    introduce(connection, hall, new_epoch(), base=0)
+                sync_folder(path.parent)
                 contents = read_contents(connection, path)
                 assert contents is not None
             if contents.hall != hall:
@@ -106,14 +108,22 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
     return contents
 
 
-def _introduce(connection: sqlite3.Connection, hall: HallId, epoch: Epoch) -> None:
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO journal (only, hall) VALUES (1, ?)", (hall,))
-        connection.execute("INSERT INTO epochs (number, epoch, base) VALUES (1, ?, 0)", (epoch,))
+def introduce(connection: sqlite3.Connection, hall: HallId, epoch: Epoch, base: int) -> None:
+    """Let a new file say whose it is; what stands up to ``base`` is kept by the centre."""
+    connection.execute("INSERT INTO journal (only, hall, acked) VALUES (1, ?, ?)", (hall, base))
+    connection.execute("INSERT INTO epochs (epoch, base) VALUES (?, ?)", (epoch, base))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make what was written to the file durable."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
     """A new file's name is durable when its folder is."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

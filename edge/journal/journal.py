@@ -179,7 +179,7 @@ class Journal:
             raise ValueError(f"no event {position} in this journal")
         await self._run(
             "INSERT OR REPLACE INTO snapshots (position, state, sha256) VALUES (?, ?, ?)",
-            (position, state, _sha256(position, state)),
+            (position, state, snapshot_sum(position, state)),
         )
 
     async def load_snapshot(self) -> Snapshot | None:
@@ -199,7 +199,7 @@ class Journal:
             except JournalDamaged as damage:
                 self._note_damaged_snapshot(damage.what)
                 continue
-            if not rows or _sha256(position, rows[0][0]) != rows[0][1]:
+            if not rows or snapshot_sum(position, rows[0][0]) != rows[0][1]:
                 self._note_damaged_snapshot(f"snapshot at event {position}: its sum is wrong")
             elif position > self._position:
                 self._note_damaged_snapshot(f"snapshot at event {position}: there is no such event")
@@ -329,5 +329,6 @@ async def _connect(path: Path) -> aiosqlite.Connection:
     return database
 
 
-def _sha256(position: int, state: str) -> str:
+def snapshot_sum(position: int, state: str) -> str:
+    """What shows that a snapshot is whole."""
     return hashlib.sha256(f"{position}\n{state}".encode()).hexdigest()

@@ -1,0 +1,277 @@
+"""What can still be read of a damaged journal, as a new journal with a new epoch.
+
+Events are looked for three times: along the table from its start, from its end, and, for what lies
+between, on every page of the file and of its write-ahead log. Each carries its own number, so that
+a page that is no longer part of any table still tells what it knows. The damaged file is only read.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from contract.envelope import CloudEvent
+from contract.names import Epoch, HallId
+from edge.journal.database import (
+    Contents,
+    FileLock,
+    introduce,
+    sync_file,
+    sync_folder,
+)
+from edge.journal.epochs import relabel
+from edge.journal.errors import JournalError
+from edge.journal.journal import snapshot_sum
+from edge.journal.migrations import migrate
+from edge.journal.pages import rows_on_pages
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """What came of it. ``str`` is for the person who asked."""
+
+    source: Path
+    target: Path
+    events: int
+    lost: tuple[tuple[int, int], ...]
+    """Positions in the damaged file, first and last of each gap; what came after the newest event
+    that was found is not known."""
+    to_send: int
+    """Events that the centre does not keep yet, as far as is known."""
+    continues: bool
+    """Whether the hall's state of before can be had from it; if not, the line is empty."""
+
+    def __str__(self) -> str:
+        lost = ", ".join(f"{first} to {last}" for first, last in self.lost) or "none"
+        line = "as it was" if self.continues else "EMPTY: whoever waits must take a new number"
+        return (
+            f"{self.events} events of {self.source} are now in {self.target}; lost: {lost}; "
+            f"{self.to_send} will be sent to the centre; the line is {line}. "
+            f"To go on: stop the controller, move {self.source} away (keep it) together with "
+            f"{self.source.name}-wal and {self.source.name}-shm, "
+            f"and give the new file its name"
+        )
+
+
+def salvage(
+    source: Path,
+    target: Path,
+    *,
+    new_epoch: Callable[[], Epoch],
+    acked: int | None = None,
+) -> Salvage:
+    """Copy what can be read of ``source`` into the new journal ``target``.
+
+    ``acked`` is the seq up to which the centre keeps the damaged journal's events, for a file that
+    can't tell any more: those are not sent again.
+
+    Raises ``JournalLocked`` while a controller has it open, ``JournalError`` when there is nothing
+    to be had, ``target`` exists, or ``acked`` has to be given.
+    """
+    if not source.is_file():
+        raise JournalError(f"there is no file {source}")
+    if target.exists():
+        raise JournalError(f"{target} exists already: name a file that does not")
+    partial = target.with_name(target.name + ".partial")
+    staging = target.with_name(target.name + ".staging")
+    lock = FileLock(source)
+    try:
+        for leftover in (partial, staging):
+            leftover.unlink(missing_ok=True)
+        with closing(sqlite3.connect(partial, isolation_level=None)) as new:
+            new.execute("PRAGMA journal_mode = MEMORY")
+            new.execute("PRAGMA synchronous = OFF")  # synced as a whole at the end
+            migrate(new, partial)
+            new.execute("ATTACH ? AS staging", (str(staging),))
+            new.execute("PRAGMA staging.journal_mode = OFF")
+            new.execute("CREATE TABLE staging.found (position INTEGER PRIMARY KEY, body TEXT)")
+            result = _Salvage(source, target, new, new_epoch()).run(acked)
+        sync_file(partial)
+        partial.rename(target)
+        sync_folder(target.parent)
+    except sqlite3.Error as error:
+        raise JournalError(f"salvage of {source} into {target}: {error}") from error
+    finally:
+        for leftover in (partial, staging):
+            leftover.unlink(missing_ok=True)
+        lock.release()
+    return result
+
+
+class _Salvage:
+    """One salvage, step by step. ``new`` has the staging table ``found`` attached."""
+
+    def __init__(self, source: Path, target: Path, new: sqlite3.Connection, epoch: Epoch) -> None:
+        self.source = source
+        self.target = target
+        self.new = new
+        self.epoch = epoch
+
+    def run(self, acked: int | None) -> Salvage:
+        snapshots = self._gather()
+        contents = self._contents(acked)
+        gaps = self._gaps()
+        with self.new:
+            self.new.execute("BEGIN")
+            base = self._copy(contents)
+            continues = self._keep_snapshot(snapshots, gaps)
+            if not continues:
+                self._empty_guards("numbers", "at_window", "clerk_at")
+            introduce(self.new, contents.hall, self.epoch, base)
+        events = self._one("SELECT count(*) FROM events")
+        return Salvage(self.source, self.target, events, tuple(gaps), events - base, continues)
+
+    # --- what is there ----------------------------------------------------------------------
+
+    def _gather(self) -> list[tuple[int, str]]:
+        """Fill ``found``; returns the snapshots that are whole, the newest first."""
+        snapshots: list[tuple[int, str]] = []
+        whole = False
+        try:
+            with closing(_read_only(self.source)) as old:
+                whole = self._along_the_table(old, "ASC") and self._nothing_was_skipped(old)
+                if not whole:
+                    self._along_the_table(old, "DESC")
+                snapshots = _whole_snapshots(old)
+        except sqlite3.Error:
+            whole = False  # its first page is damaged: SQLite can't open it at all
+        if not whole:
+            for position, body in rows_on_pages(self.source):
+                self._found(position, body)
+        return snapshots
+
+    def _along_the_table(self, old: sqlite3.Connection, order: str) -> bool:
+        """From one end until damage is met; returns whether the other end was reached."""
+        try:
+            for position, body in old.execute(
+                f"SELECT position, body FROM events ORDER BY position {order}"  # noqa: S608
+            ):
+                if not self._found(position, body) and order == "DESC":
+                    return False  # from here on it is known already
+        except (sqlite3.Error, UnicodeDecodeError):
+            return False
+        return True
+
+    def _nothing_was_skipped(self, old: sqlite3.Connection) -> bool:
+        count, last = self.new.execute("SELECT count(*), max(position) FROM found").fetchone()
+        return bool(count == last and old.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+
+    def _found(self, position: int, body: object) -> bool:
+        """Keep it, if it is an event of a hall; returns whether it is new."""
+        try:
+            CloudEvent.model_validate_json(body)  # type: ignore[arg-type]
+        except ValidationError:
+            return True
+        changed = self.new.execute(
+            "INSERT OR IGNORE INTO found (position, body) VALUES (?, ?)", (position, body)
+        )
+        return changed.rowcount == 1
+
+    def _contents(self, acked: int | None) -> Contents:
+        """What the damaged file says of itself, or what its events say for it."""
+        newest = self.new.execute(
+            "SELECT position, body FROM found ORDER BY position DESC LIMIT 1"
+        ).fetchone()
+        if newest is None:
+            raise JournalError(f"nothing can be read of {self.source}")
+        position, body = newest
+        event = CloudEvent.model_validate_json(body)
+        hall: HallId = event.hall
+        base = position - event.seq
+        if acked is None:
+            try:
+                with closing(_read_only(self.source)) as old:
+                    known = old.execute("SELECT acked FROM journal").fetchone()
+            except sqlite3.Error:
+                known = None
+            if known is None:
+                raise JournalError(
+                    f"{self.source} can't say what the centre keeps of it: give acked, the last "
+                    f"seq of epoch {event.epoch} that the centre shows for this hall (0 sends all "
+                    f"again, and counts it twice there)"
+                )
+            acked = known[0] - base
+        return Contents(hall, event.epoch, base, base + acked, position)
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        rows = self.new.execute(
+            "SELECT before + 1, position - 1 FROM (SELECT position, "
+            "lag(position, 1, 0) OVER (ORDER BY position) AS before FROM found)"
+            " WHERE position > before + 1"
+        )
+        return [(first, last) for first, last in rows]
+
+    # --- the new journal --------------------------------------------------------------------
+
+    def _copy(self, contents: Contents) -> int:
+        """All that was found, without gaps; returns the new epoch's base.
+
+        OR REPLACE makes the guards lenient, and behind a gap they begin empty: there nobody knows
+        who is at which window, and a guard must not stand in the way of what the hall will do.
+        """
+        base = self._one("SELECT count(*) FROM found WHERE position <= ?", contents.acked)
+        before = 0
+        for place, (position, body) in enumerate(
+            self.new.execute("SELECT position, body FROM found ORDER BY position"), start=1
+        ):
+            if position != before + 1:
+                self._empty_guards("at_window", "clerk_at")
+            before = position
+            text = body if place <= base else relabel(body, self.epoch, place - base)
+            self.new.execute(_COPY, (place, text))
+        return base
+
+    def _empty_guards(self, *tables: str) -> None:
+        for table in tables:
+            self.new.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+
+    def _keep_snapshot(self, snapshots: list[tuple[int, str]], gaps: list[tuple[int, int]]) -> bool:
+        """A snapshot that the events behind it continue; else the hall begins anew."""
+        last_lost = gaps[-1][1] if gaps else 0
+        for position, state in snapshots:
+            place = self._one("SELECT count(*) FROM found WHERE position <= ?", position)
+            if position >= last_lost and place > 0:
+                self._add_snapshot(place, state)
+                return True
+        if gaps:
+            self._add_snapshot(self._one("SELECT count(*) FROM found"), "")
+        return not gaps
+
+    def _add_snapshot(self, place: int, state: str) -> None:
+        self.new.execute(
+            "INSERT INTO snapshots (position, state, sha256) VALUES (?, ?, ?)",
+            (place, state, snapshot_sum(place, state)),
+        )
+
+    def _one(self, sql: str, *parameters: int) -> int:
+        value: int = self.new.execute(sql, parameters).fetchone()[0]
+        return value
+
+
+_COPY = """
+INSERT OR REPLACE INTO incoming
+  (position, body, type, ticket, number, business_day, window, clerk)
+VALUES (?1, ?2, ?2 ->> '$.type', ?2 ->> '$.data.ticket', ?2 ->> '$.data.number',
+  ?2 ->> '$.data.business_day', ?2 ->> '$.data.window', ?2 ->> '$.data.clerk')
+"""
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _whole_snapshots(old: sqlite3.Connection) -> list[tuple[int, str]]:
+    """The newest first."""
+    found = []
+    try:
+        for position, state, total in old.execute(
+            "SELECT position, state, sha256 FROM snapshots ORDER BY position DESC"
+        ):
+            if snapshot_sum(position, state) == total:
+                found.append((position, state))
+    except (sqlite3.Error, UnicodeDecodeError):
+        pass
+    return found

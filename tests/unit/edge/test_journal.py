@@ -1,0 +1,455 @@
+"""The journal: what is appended is there, exactly, and the guards hold."""
+# ruff: noqa: ASYNC240 - a test looks at files while nothing else runs
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from contract.envelope import CloudEvent, to_json
+from contract.events import (
+    HallEvent,
+    TicketCancelled,
+    TicketNoShow,
+    TicketParked,
+    TicketResumed,
+    TicketTransferred,
+)
+from contract.names import CancelReason
+from edge.journal import (
+    Guard,
+    Journal,
+    JournalDamaged,
+    JournalError,
+    JournalGuardViolated,
+    JournalLocked,
+    Snapshot,
+)
+from edge.journal.database import check_all
+from tests.support.hall_events import (
+    HALL,
+    called,
+    closed,
+    device,
+    epochs,
+    finished,
+    issued,
+    life,
+    opened,
+    rated,
+    started,
+    ulid,
+)
+
+
+@asynccontextmanager
+async def journal_at(path: Path, hall: str = HALL) -> AsyncIterator[Journal]:
+    journal = await Journal.open(path, hall=hall, new_epoch=epochs())
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+async def all_events(journal: Journal, position: int = 0) -> list[tuple[int, HallEvent]]:
+    return [pair async for pair in journal.events_since(position)]
+
+
+async def test_a_new_journal_is_empty_and_has_an_epoch(path: Path) -> None:
+    async with journal_at(path) as journal:
+        assert (journal.head, journal.acked, journal.position) == (0, 0, 0)
+        assert journal.epoch == ulid(1001)
+        assert await journal.read(0, 10) == []
+        assert await journal.load_snapshot() is None
+        assert await all_events(journal) == []
+
+
+async def test_what_is_journaled_is_exactly_what_is_sent(path: Path) -> None:
+    events = life(0)
+    async with journal_at(path) as journal:
+        assert await journal.append(events) == 6
+        epoch = journal.epoch
+        rows = await journal.read(0, 100)
+    assert rows == [
+        (seq, to_json(event, hall=HALL, epoch=epoch, seq=seq))
+        for seq, event in enumerate(events, start=1)
+    ]
+    assert CloudEvent.model_validate_json(rows[3][1]).event() == events[3]
+
+
+async def test_a_reopened_journal_goes_on_where_it_was(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append(life(0))
+        epoch = journal.epoch
+    async with journal_at(path) as journal:
+        assert (journal.head, journal.epoch) == (6, epoch)
+        await journal.append(life(1))
+        assert await all_events(journal) == list(enumerate(life(0) + life(1), start=1))
+    assert check_all(path) == []
+
+
+async def test_reading_begins_behind_the_cursor_and_keeps_to_its_limit(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device(str(n)) for n in range(10)])
+        assert [seq for seq, _ in await journal.read(4, 3)] == [5, 6, 7]
+        assert await journal.read(10, 3) == []
+
+
+async def test_replay_goes_on_beyond_one_chunk(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device(str(n)) for n in range(1201)])
+        found = await all_events(journal, 100)
+    assert [position for position, _ in found] == list(range(101, 1202))
+    assert found[-1][1] == device("1200")
+
+
+async def test_an_append_of_nothing_writes_nothing(path: Path) -> None:
+    async with journal_at(path) as journal:
+        assert await journal.append([]) == 0
+        assert journal.head == 0
+
+
+def _at(event_type: type[HallEvent], n: int, window: int, **more: object) -> HallEvent:
+    return event_type.model_validate(called(n, window).model_dump() | more)
+
+
+async def test_one_number_is_issued_once_a_day(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([issued(1, number="A007")])
+        with pytest.raises(JournalGuardViolated) as refused:
+            await journal.append([issued(2, number="A007")])
+        assert refused.value.guard is Guard.NUMBER_ONCE_A_DAY
+        await journal.append(life(900 + 6)[:1])  # A007 again, the next day
+
+
+async def test_a_window_has_one_ticket(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([called(1, window=3)])
+        with pytest.raises(JournalGuardViolated) as refused:
+            await journal.append([called(2, window=3)])
+        assert refused.value.guard is Guard.ONE_TICKET_PER_WINDOW
+
+
+async def test_a_ticket_is_at_one_window(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([called(1, window=3)])
+        with pytest.raises(JournalGuardViolated) as refused:
+            await journal.append([called(1, window=4)])
+        assert refused.value.guard is Guard.ONE_WINDOW_PER_TICKET
+
+
+async def test_a_clerk_is_at_one_window_and_a_window_has_one_clerk(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([opened(3, "1001")])
+        with pytest.raises(JournalGuardViolated) as refused:
+            await journal.append([opened(4, "1001")])
+        assert refused.value.guard is Guard.ONE_WINDOW_PER_CLERK
+        with pytest.raises(JournalGuardViolated) as refused:
+            await journal.append([opened(3, "1002")])
+        assert refused.value.guard is Guard.ONE_CLERK_PER_WINDOW
+        await journal.append([closed(3, "1001"), opened(4, "1001"), opened(3, "1002")])
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        finished,
+        lambda n, window: _at(TicketNoShow, n, window),
+        lambda n, window: _at(TicketTransferred, n, window, from_service="enquiry", to_window=None),
+        lambda n, window: _at(TicketParked, n, window),
+        lambda n, window: _at(TicketCancelled, n, window, reason=CancelReason.DAY_CLOSED),
+    ],
+    ids=["finished", "no-show", "transferred", "parked", "cancelled"],
+)
+async def test_a_window_that_is_left_takes_the_next_ticket_in_the_same_append(
+    path: Path, leave: Callable[[int, int], HallEvent]
+) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([called(1, window=3), started(1, window=3)])
+        await journal.append([leave(1, 3), called(2, window=3)])
+        with pytest.raises(JournalGuardViolated):
+            await journal.append([called(4, window=3)])
+        await journal.append([finished(2, window=3), _at(TicketResumed, 1, 3)])
+        with pytest.raises(JournalGuardViolated):
+            await journal.append([called(4, window=3)])
+
+
+async def test_guards_outlive_the_process(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([issued(1), called(1, window=3)])
+    async with journal_at(path) as journal:
+        with pytest.raises(JournalGuardViolated):
+            await journal.append([called(2, window=3)])
+
+
+async def test_an_append_is_kept_whole_or_not_at_all(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([issued(1), called(1, window=3)])
+        with pytest.raises(JournalGuardViolated):
+            await journal.append([finished(1, window=3), issued(2), called(2, 3), called(4, 3)])
+        assert journal.head == 2
+        # Neither the events before the bad one are there, nor what they did to the guards.
+        await journal.append([issued(2)])
+        with pytest.raises(JournalGuardViolated):
+            await journal.append([called(2, window=3)])
+        assert [type(event) for _, event in await all_events(journal)] == [
+            type(issued(1)), type(called(1, 3)), type(issued(2)),
+        ]  # fmt: skip
+    assert check_all(path) == []
+
+
+async def test_a_second_writer_that_gets_past_the_lock_can_not_make_a_gap(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device()])
+        other = sqlite3.connect(path, isolation_level=None)
+        body = to_json(device(), hall=HALL, epoch=journal.epoch, seq=2)
+        other.execute("INSERT INTO events (position, body) VALUES (2, ?)", (body,))
+        other.close()
+        with pytest.raises(JournalGuardViolated) as refused:
+            await journal.append([device()])
+        assert refused.value.guard is Guard.NO_GAP
+
+
+async def test_an_append_whose_caller_is_cancelled_is_kept_and_the_next_goes_on(
+    path: Path,
+) -> None:
+    async with journal_at(path) as journal:
+        caller = asyncio.create_task(journal.append([device("first")]))
+        await asyncio.sleep(0)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        await journal.append([device("second")])
+        assert [event for _, event in await all_events(journal)] == [
+            device("first"), device("second"),
+        ]  # fmt: skip
+
+
+async def test_appends_at_once_do_not_mix(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await asyncio.gather(
+            *(journal.append([device(f"{n}.{k}") for k in range(3)]) for n in range(50))
+        )
+        details = [event.model_dump()["detail"] for _, event in await all_events(journal)]
+    assert details == [f"{n}.{k}" for n in range(50) for k in range(3)]
+
+
+# --- snapshots ----------------------------------------------------------------------------------
+
+
+async def test_the_newest_snapshot_is_loaded_and_two_are_kept(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device() for _ in range(5)])
+        for position in (1, 3, 5):
+            await journal.save_snapshot(position, f"state {position} 状态")
+        assert await journal.load_snapshot() == Snapshot(5, "state 5 状态")
+    with sqlite3.connect(path) as database:
+        kept = database.execute("SELECT position FROM snapshots ORDER BY position").fetchall()
+    database.close()
+    assert kept == [(3,), (5,)]
+
+
+async def test_a_damaged_snapshot_falls_back_to_the_one_before_and_then_to_none(
+    path: Path,
+) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device() for _ in range(5)])
+        await journal.save_snapshot(2, "two")
+        await journal.save_snapshot(5, "five")
+    _write(path, "UPDATE snapshots SET state = 'fiv3' WHERE position = 5")
+    async with journal_at(path) as journal:
+        assert await journal.load_snapshot() == Snapshot(2, "two")
+        assert journal.counters["snapshots_damaged"] == 1
+    _write(path, "UPDATE snapshots SET state = 'tw0' WHERE position = 2")
+    async with journal_at(path) as journal:
+        assert await journal.load_snapshot() is None
+
+
+def _write(path: Path, sql: str) -> None:
+    database = sqlite3.connect(path)
+    with database:
+        database.execute(sql)
+    database.close()
+
+
+async def test_a_snapshot_of_events_that_are_not_there_is_refused(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device()])
+        for position in (0, 2):
+            with pytest.raises(ValueError, match="no event"):
+                await journal.save_snapshot(position, "{}")
+
+
+# --- the cursor and epochs ----------------------------------------------------------------------
+
+
+async def test_the_cursor_is_on_disk_after_a_clean_stop(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device() for _ in range(5)])
+        await journal.save_acked(4)
+        await journal.save_acked(2)
+        assert journal.acked == 4
+    async with journal_at(path) as journal:
+        assert journal.acked == 4
+
+
+async def test_the_cursor_costs_few_writes(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device() for _ in range(500)])
+        log_before = path.with_name("journal.db-wal").stat().st_size
+        for seq in range(1, 501):
+            await journal.save_acked(seq)
+        assert path.with_name("journal.db-wal").stat().st_size == log_before
+
+
+async def test_a_cursor_beyond_the_head_is_refused(path: Path) -> None:
+    async with journal_at(path) as journal:
+        with pytest.raises(ValueError, match="beyond the head"):
+            await journal.save_acked(1)
+
+
+async def test_a_new_epoch_renumbers_what_was_not_acked_and_keeps_positions(path: Path) -> None:
+    events = life(0) + life(1)
+    async with journal_at(path) as journal:
+        await journal.append(events)
+        await journal.save_snapshot(8, "eight")
+        await journal.save_acked(7)
+        epoch = await journal.start_new_epoch()
+        assert (journal.epoch, journal.head, journal.acked, journal.position) == (epoch, 5, 0, 12)
+        assert await journal.read(0, 100) == [
+            (seq, to_json(event, hall=HALL, epoch=epoch, seq=seq))
+            for seq, event in enumerate(events[7:], start=1)
+        ]
+        assert await journal.append([device()]) == 13
+        await journal.save_acked(2)
+    assert check_all(path) == []
+    async with journal_at(path) as journal:
+        assert (journal.epoch, journal.head, journal.acked) == (epoch, 6, 2)
+        assert await journal.load_snapshot() == Snapshot(8, "eight")
+        assert [event for _, event in await all_events(journal, 8)] == [*events[8:], device()]
+
+
+async def test_a_second_new_epoch_begins_behind_the_first(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device(str(n)) for n in range(1300)])
+        await journal.save_acked(100)
+        await journal.start_new_epoch()
+        await journal.save_acked(200)
+        epoch = await journal.start_new_epoch()
+        assert (journal.head, journal.acked) == (1000, 0)
+        first = (await journal.read(0, 1))[0][1]
+        assert first == to_json(device("300"), hall=HALL, epoch=epoch, seq=1)
+    assert check_all(path) == []
+
+
+# --- who may open it, and what is refused -------------------------------------------------------
+
+
+async def test_a_second_instance_is_refused_until_the_first_is_closed(path: Path) -> None:
+    async with journal_at(path):
+        with pytest.raises(JournalLocked, match="another process"):
+            await Journal.open(path, hall=HALL, new_epoch=epochs())
+    async with journal_at(path) as journal:
+        await journal.check()
+
+
+async def test_another_halls_journal_is_refused(path: Path) -> None:
+    async with journal_at(path):
+        pass
+    with pytest.raises(JournalError, match="'east-gate', this is hall 'west-gate'"):
+        await Journal.open(path, hall="west-gate", new_epoch=epochs())
+
+
+async def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="no-such-folder"):
+        await Journal.open(tmp_path / "no-such-folder" / "j.db", hall=HALL, new_epoch=epochs())
+
+
+async def test_a_closed_journal_says_so_and_closes_twice(path: Path) -> None:
+    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
+    await journal.close()
+    await journal.close()
+    for attempt in (journal.append([device()]), journal.read(0, 1), journal.check()):
+        with pytest.raises(JournalError, match="closed"):
+            await attempt
+
+
+async def test_a_database_of_something_else_is_refused_untouched(path: Path) -> None:
+    _write(path, "CREATE TABLE shopping (item TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="not a journal"):
+        await Journal.open(path, hall=HALL, new_epoch=epochs())
+    database = sqlite3.connect(path)
+    assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("shopping",)]
+    database.close()
+    assert len(path.read_bytes()) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("DELETE FROM events WHERE position = 11", "events 11 to 11 are missing"),
+        ("DELETE FROM events WHERE position > 9", "its events end at 9, but it knows of 10"),
+        ("DELETE FROM events WHERE position < 3", "events 1 to 2 are missing"),
+        ("UPDATE events SET body = substr(body, 1, 99) WHERE position = 12", "event 12: not an"),
+        (
+            "UPDATE events SET body = (SELECT body FROM events WHERE position = 5)"
+            " WHERE position = 6",
+            "event 6: it says",
+        ),
+        ("DELETE FROM epochs", "does not say whose it is"),
+    ],
+)
+async def test_a_damaged_journal_is_refused_with_what_where_and_the_way_out(
+    path: Path, damage: str, says: str
+) -> None:
+    async with journal_at(path) as journal:
+        await journal.append(life(0) + life(1))
+        await journal.save_acked(10)
+    _write(path, damage)
+    with pytest.raises(JournalDamaged, match=says) as refused:
+        await Journal.open(path, hall=HALL, new_epoch=epochs())
+    assert str(path) in str(refused.value)
+    assert "journal salvage" in str(refused.value)
+    assert any(says in problem for problem in check_all(path))
+
+
+async def test_a_file_that_is_no_database_any_more_is_damaged(path: Path) -> None:
+    path.write_bytes(b"\xff" * 8192)
+    with pytest.raises(JournalDamaged, match="not a database"):
+        await Journal.open(path, hall=HALL, new_epoch=epochs())
+    assert check_all(path) == ["file is not a database"]
+
+
+async def test_damage_far_behind_the_tail_is_found_by_the_thorough_check(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device(str(n)) for n in range(1000)])
+    _write(path, "DELETE FROM events WHERE position BETWEEN 300 AND 310")
+    async with journal_at(path) as journal:
+        assert journal.head == 1000
+        with pytest.raises(JournalDamaged, match="events 300 to 310 are missing"):
+            await all_events(journal)
+    assert check_all(path) == ["events 300 to 310 are missing"]
+
+
+async def test_the_watchdog_hears_of_a_journal_that_lost_events(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device(), device()])
+        await journal.check()
+        _write(path, "DELETE FROM events WHERE position = 2")
+        with pytest.raises(JournalDamaged):
+            await journal.check()
+
+
+async def test_rated_and_started_touch_no_guard(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([started(1, 3), started(2, 3), rated(1, 3), rated(1, 3)])
+        assert journal.head == 4
