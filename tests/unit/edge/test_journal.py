@@ -401,8 +401,7 @@ async def test_a_database_of_something_else_is_refused_untouched(path: Path) -> 
         ("DELETE FROM events WHERE position < 3", "events 1 to 2 are missing"),
         ("UPDATE events SET body = substr(body, 1, 99) WHERE position = 12", "event 12: not an"),
         (
-            "UPDATE events SET body = (SELECT body FROM events WHERE position = 5)"
-            " WHERE position = 6",
+            "REPLACE INTO events SELECT 6, body FROM events WHERE position = 5",
             "event 6: it says",
         ),
         ("DELETE FROM epochs", "does not say whose it is"),
