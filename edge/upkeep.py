@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from contract.commands import Refusal
-from contract.events import DayClosed, DayOpened, HallEvent
+from contract.events import DayClosed, HallEvent
 from edge import snapshot
 from edge.clock import Clock
 from edge.controller import Controller
@@ -28,21 +28,11 @@ class DayKeeper:
     def __init__(self, controller: Controller, clock: Clock) -> None:
         self._controller = controller
         self._clock = clock
-        # Until a day is opened by us, what the clock said at our own start is what it is
-        # compared with: see ``day.due``.
-        self._reference = clock.now()
-        controller.subscribe(self._happened)
-
-    def _happened(self, event: HallEvent, state: HallState) -> None:  # noqa: ARG002 - Listener
-        if isinstance(event, DayOpened):
-            self._reference = event.at
 
     async def check(self) -> None:
         """Do what the calendar asks for now."""
         controller = self._controller
-        for command in day.due(
-            controller.plan, controller.state, self._clock.now(), self._reference
-        ):
+        for command in day.due(controller.plan, controller.state, self._clock.now()):
             outcome = await controller.submit(command)
             if isinstance(outcome, Refusal):
                 log.error("the business day can't be kept: %s", outcome)

@@ -1,13 +1,12 @@
 """Business days: when one ends and the next begins."""
 
+from datetime import timedelta
+
 from contract.commands import CloseDay, Command, OpenDay
 from contract.names import BusinessDay, HallPhase, Moment
 from edge.queue.machines import ENDED
 from edge.queue.plan import HallPlan
-from edge.queue.state import HallState
-
-STEP_TOLERANCE_SECONDS = 3600.0
-"""A wall clock that is further ahead of the monotonic one than this was set, it did not run."""
+from edge.queue.state import HallState, Ticket
 
 
 def business_day(plan: HallPlan, now: Moment) -> BusinessDay:
@@ -16,34 +15,36 @@ def business_day(plan: HallPlan, now: Moment) -> BusinessDay:
     return (now.wall.astimezone(plan.time_zone) - plan.day_resets_at).date()
 
 
-def due(plan: HallPlan, state: HallState, now: Moment, opened: Moment | None) -> list[Command]:
+def due(plan: HallPlan, state: HallState, now: Moment) -> list[Command]:
     """What the calendar asks for now, in order; mostly nothing.
 
-    A day never runs backwards: an earlier date changes nothing. A clock that was *set* forward
-    (a Raspberry Pi learns the time after boot) does not throw out people who wait: the day that
-    they took their numbers in goes on until the line is empty. ``opened`` is when the open day
-    began, ``None`` where that is not known.
+    A day never runs backwards: an earlier date changes nothing while a day is open. A closed hall
+    whose clock does not know the date opens the day after the last, because numbers must not come
+    twice and people must not find a dead dispenser. And when such a clock is set right, nobody who
+    came today is thrown out: the day that they took their numbers in goes on until they are gone.
     """
     today = business_day(plan, now)
+    last = state.business_day
     if state.phase is HallPhase.CLOSED:
-        if state.business_day is not None and today <= state.business_day:
-            # Same day again, or a clock in the past: numbers must not come twice.
-            return []
+        if last is not None and today <= last:
+            return [] if now.synced else [OpenDay(business_day=last + timedelta(days=1))]
         return [OpenDay(business_day=today)]
-    if state.business_day is not None and today <= state.business_day:
+    if last is not None and today <= last:
         return []
-    if opened is not None and _was_set(opened, now) and _somebody_is_here(state):
+    if any(_came_on(plan, today, ticket, now) for ticket in state.tickets.values()):
         return []
     return [CloseDay(), OpenDay(business_day=today)]
 
 
-def _was_set(opened: Moment, now: Moment) -> bool:
-    if opened.boot != now.boot:
-        return not opened.synced
-    ran = now.monotonic - opened.monotonic
-    shown = (now.wall - opened.wall).total_seconds()
-    return shown - ran > STEP_TOLERANCE_SECONDS
+def _came_on(plan: HallPlan, today: BusinessDay, ticket: Ticket, now: Moment) -> bool:
+    """Whether the ticket is still alive and was issued today, by what the clock says *now*.
 
-
-def _somebody_is_here(state: HallState) -> bool:
-    return any(ticket.state not in ENDED for ticket in state.tickets.values())
+    True where no clock can tell: that is a boot without the time, not an evening.
+    """
+    if ticket.state in ENDED:
+        return False
+    ago = now.seconds_since(ticket.issued)
+    if ago is None:
+        return True
+    issued = now.model_copy(update={"wall": now.wall - timedelta(seconds=ago)})
+    return business_day(plan, issued) >= today
