@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from contract.names import Moment, ServiceId, TicketState, Tier, WindowNumber, WindowState
 from edge.queue.dispatch import Waiting
-from edge.queue.state import HallState
+from edge.queue.state import HallState, ServiceTimes
 
 if TYPE_CHECKING:
     from edge.queue.plan import HallPlan
 
 PRIOR_WEIGHT = 4.0
-"""The configured service time counts as so many services (WAITTIME: learners)."""
+"""The configured service time counts as so many services that were seen."""
+
+NOT_SEEN = ServiceTimes(mean_seconds=0.0, weight=0.0)
 
 Z_P90 = 1.2816
 """90 % quantile of the standard normal distribution."""
@@ -65,13 +67,16 @@ class QueueLength:
         work = sum(
             people * mean_service_seconds(plan, state, other) * _share(plan, state, other, ours)
             for other, people in before.items()
+            if other in plan.services  # a service may have left the configuration since
         )
-        if work == 0 and any(state.window(w).state is WindowState.IDLE for w in ours):
-            return WaitEstimate(ahead, 0.0, 0.0, self.name)
-        # Until the first of s busy windows is free, and then everybody before us over s windows.
+        # The first of those who wait go to the idle windows at once. From then on: until the
+        # first of s busy windows is free, and then everybody before us over s windows.
+        idle = sum(state.window(number).state is WindowState.IDLE for number in ours)
         own_mean = mean_service_seconds(plan, state, service)
-        mean = (own_mean + work) / len(ours)
-        people = 1 + work / own_mean
+        people = 1 + work / own_mean - idle
+        if people <= 0:
+            return WaitEstimate(ahead, 0.0, 0.0, self.name)
+        mean = people * own_mean / len(ours)
         return WaitEstimate(
             ahead, mean * _gamma_ratio(people, 0.0), mean * _gamma_ratio(people, Z_P90), self.name
         )
@@ -116,9 +121,7 @@ def _share(
 def mean_service_seconds(plan: "HallPlan", state: HallState, service: ServiceId) -> float:
     """What was learned, weighed with what was configured."""
     prior = plan.services[service].expected_seconds
-    seen = state.service_times.get(service)
-    if seen is None:
-        return prior
+    seen = state.service_times.get(service, NOT_SEEN)
     total = prior * PRIOR_WEIGHT + seen.mean_seconds * seen.weight
     return max(1.0, total / (PRIOR_WEIGHT + seen.weight))
 
