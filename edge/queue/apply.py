@@ -55,10 +55,10 @@ def _day_opened(state: HallState, event: DayOpened) -> HallState:
 
 
 def _day_closed(state: HallState, event: DayClosed) -> HallState:
+    """Every ticket has ended and every window was left: nothing of them goes into the next day."""
     return HallState(
         phase=_step(HALL, state.phase, event),
         business_day=event.business_day,
-        windows=state.windows,
         service_times=state.service_times,
     )
 
@@ -134,15 +134,14 @@ def _recalled(state: HallState, event: TicketRecalled) -> HallState:
 def _started(state: HallState, event: TicketStarted) -> HallState:
     ticket = _ticket(state, event)
     started = replace(ticket, state=_step(TICKET, ticket.state, event), started=event.at)
-    state = _at_window(_with_ticket(state, started), event, ticket=ticket.id)
-    return state.with_window(replace(state.window(event.window), rated=None))
+    return _at_window(_with_ticket(state, started), event, ticket=ticket.id)
 
 
 def _finished(state: HallState, event: TicketFinished) -> HallState:
     ticket = _ticket(state, event)
     finished = replace(ticket, state=_step(TICKET, ticket.state, event))
     state = _at_window(_with_ticket(state, finished), event, ticket=None)
-    state = state.with_window(replace(state.window(event.window), asking=ticket.id, rated=None))
+    state = state.with_window(replace(state.window(event.window), asking=ticket.id))
     if event.service_seconds is None:
         return state
     known = state.service_times.get(event.service, ServiceTimes(0.0, 0.0))
@@ -225,8 +224,20 @@ def _rating_ended(state: HallState, event: TicketRated | TicketUnrated) -> HallS
 def _window_changed(state: HallState, event: WindowEvent) -> HallState:
     window = state.window(event.window)
     after = _step(WINDOW, window.state, event)
-    clerk = None if after is WindowState.CLOSED else event.clerk
-    return state.with_window(replace(window, state=after, clerk=clerk))
+    if after is not WindowState.CLOSED:
+        return state.with_window(replace(window, state=after, clerk=event.clerk))
+    state = state.with_window(replace(window, state=after, clerk=None))
+    return _released(state, window)
+
+
+def _released(state: HallState, window: Window) -> HallState:
+    """Who waited for this window alone waits for his service again: nobody else would call him."""
+    own = state.lines.by_window.get(window.number, ())
+    for waiting in own:
+        ticket = replace(state.tickets[waiting.ticket], to_window=None)
+        lines = state.lines.take(ticket.id, ticket.service, ticket.tier, window.number)
+        state = replace(_with_ticket(state, ticket), lines=lines.add(waiting))
+    return state
 
 
 _EFFECTS: dict[type[HallEvent], Callable[[HallState, Any], HallState]] = {
@@ -290,7 +301,10 @@ def _without_ticket(state: HallState, ticket: Ticket) -> HallState:
 
 
 def _at_window(state: HallState, event: AtWindow, ticket: str | None) -> HallState:
-    """The window steps with the ticket, and holds ``ticket`` from now on."""
+    """The window steps with the event's ticket, and holds ``ticket`` from now on."""
     window: Window = state.window(event.window)
+    if window.ticket not in (None, event.ticket):
+        raise ImpossibleEvent(event, f"window holds {window.ticket}")
     after = _step(WINDOW, window.state, event)
-    return state.with_window(replace(window, state=after, ticket=ticket))
+    rated = None if after is WindowState.SERVING else window.rated
+    return state.with_window(replace(window, state=after, ticket=ticket, rated=rated))

@@ -1,6 +1,7 @@
 """What a command leads to: events, or a refusal that says why. Nothing is changed here."""
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 from contract.commands import (
@@ -63,7 +64,6 @@ from contract.names import (
     Moment,
     TicketState,
     VoidReason,
-    WindowNumber,
     WindowState,
 )
 from edge.queue.apply import apply, served_seconds
@@ -108,7 +108,8 @@ class _Step:
         window: Window | None = None,
         detail: str = "",
     ) -> _Refused:
-        subject = ticket or window
+        wrong_window = reason is RefusalReason.WRONG_WINDOW_STATE
+        subject = window if wrong_window else ticket or window
         return _Refused(
             Refusal(
                 reason=reason,
@@ -126,14 +127,18 @@ class _Step:
             raise self.refuse(RefusalReason.DAY_NOT_OPEN)
         return self.state.business_day
 
-    def window(self, event: type[HallEvent], number: WindowNumber | None = None) -> Window:
-        """The command's window, to which ``event`` may happen now."""
-        number = self.command.window if number is None else number
-        if number not in self.plan.windows:
+    def known_window(self) -> Window:
+        """The command's window, whatever its state."""
+        if self.command.window not in self.plan.windows:
             raise self.refuse(RefusalReason.UNKNOWN_WINDOW)
-        window = self.state.window(number)
+        return self.state.window(self.command.window)
+
+    def window(self, event: type[HallEvent]) -> Window:
+        """The command's window, to which ``event`` may happen now."""
+        window = self.known_window()
         if event not in WINDOW[window.state]:
-            raise self.refuse(RefusalReason.WRONG_WINDOW_STATE, window=window)
+            held = self.state.tickets[window.ticket] if window.ticket else None
+            raise self.refuse(RefusalReason.WRONG_WINDOW_STATE, ticket=held, window=window)
         return window
 
     def ticket(self, event: type[HallEvent], ticket_id: str | None = None) -> Ticket:
@@ -235,12 +240,20 @@ def _rejoin(step: _Step) -> Events:
 
 
 def _place_after(step: _Step, ticket: Ticket) -> tuple[int, int]:
-    """Behind ``rejoin_after`` others of its own line, or behind the last where there are fewer."""
+    """Behind ``rejoin_after`` others of its own line, or behind the last where there are fewer.
+
+    Who was called out of turn gains nothing by not coming. Who rejoined behind the same other
+    before stays before, and no two tickets ever have one place.
+    """
     line = step.state.lines.by_service.get(ticket.service, {}).get(ticket.tier, ())
     if not line:
         return ticket.place
     before = line[min(step.plan.rules.rejoin_after, len(line)) - 1]
-    return (before.place[0], before.place[1] + 1)
+    if ticket.place > before.place:
+        return ticket.place
+    anchor = before.place[0]
+    taken = (other.place[1] for other in step.state.tickets.values() if other.place[0] == anchor)
+    return (anchor, 1 + max(taken))
 
 
 def _cancel(step: _Step) -> Events:
@@ -302,12 +315,8 @@ def _start(step: _Step) -> Events:
 
 def _finish(step: _Step) -> Events:
     window, ticket = step.at_window(TicketFinished)
-    return (
-        *_stop_asking(step, window),
-        TicketFinished(
-            **step.about_at(ticket, window), service_seconds=served_seconds(ticket, step.now)
-        ),
-    )
+    seconds = served_seconds(ticket, step.now)
+    return (TicketFinished(**step.about_at(ticket, window), service_seconds=seconds),)
 
 
 def _no_show(step: _Step) -> Events:
@@ -315,14 +324,15 @@ def _no_show(step: _Step) -> Events:
     rules = step.plan.rules
     assert ticket.called is not None, "a called ticket has a time of call"
     since_call = step.now.seconds_since(ticket.called)
-    if ticket.calls < rules.no_show_after_calls or (
+    calls = min(rules.no_show_after_calls, rules.recall_limit)
+    if ticket.calls < calls or (
         since_call is not None and since_call < rules.no_show_after_seconds
     ):
         raise step.refuse(
             RefusalReason.TOO_EARLY,
             ticket=ticket,
             window=window,
-            detail=f"after {rules.no_show_after_calls} calls and {rules.no_show_after_seconds:g} s",
+            detail=f"after {calls} calls and {rules.no_show_after_seconds:g} s",
         )
     return (TicketNoShow(**step.about_at(ticket, window)),)
 
@@ -337,6 +347,14 @@ def _transfer(step: _Step) -> Events:
         if command.to_window not in step.plan.windows or command.to_window == window.number:
             raise step.refuse(
                 RefusalReason.UNKNOWN_WINDOW, ticket=ticket, detail=f"to {command.to_window}"
+            )
+        target = step.state.window(command.to_window)
+        if target.state is WindowState.CLOSED:  # nobody there would ever call it
+            raise step.refuse(
+                RefusalReason.WRONG_WINDOW_STATE,
+                ticket=ticket,
+                window=target,
+                detail="a closed window takes no transfer",
             )
     elif not any(service in skills.preference for skills in step.plan.windows.values()):
         raise step.refuse(RefusalReason.NO_WINDOW_FOR_SERVICE, ticket=ticket)
@@ -362,13 +380,19 @@ def _resume(step: _Step) -> Events:
 
 def _parked_longest(step: _Step, window: Window) -> str:
     parked = [
-        (ticket.parked.wall, ticket.id)
+        (_seconds_or_ever(step.now.seconds_since(ticket.parked)), ticket.id)
         for ticket in step.state.tickets.values()
         if ticket.parked is not None and ticket.window == window.number
     ]
     if not parked:
         raise step.refuse(RefusalReason.NOTHING_PARKED, window=window)
-    return min(parked)[1]
+    longest = max(parked)[0]
+    return min(ticket for seconds, ticket in parked if seconds == longest)
+
+
+def _seconds_or_ever(seconds: float | None) -> float:
+    """What was before a boot, and no clock can tell when, is the longest ago."""
+    return inf if seconds is None else seconds
 
 
 # --- the rating ---------------------------------------------------------------------------------
@@ -376,9 +400,7 @@ def _parked_longest(step: _Step, window: Window) -> str:
 
 def _rate(step: _Step) -> Events:
     command: Rate = step.command
-    if command.window not in step.plan.windows:
-        raise step.refuse(RefusalReason.UNKNOWN_WINDOW)
-    window = step.state.window(command.window)
+    window = step.known_window()
     if window.asking is None:
         reason = RefusalReason.ALREADY_RATED if window.rated else RefusalReason.NOTHING_TO_RATE
         raise step.refuse(reason, window=window)
@@ -389,7 +411,7 @@ def _rate(step: _Step) -> Events:
 
 
 def _close_rating(step: _Step) -> Events:
-    window = step.state.window(step.command.window)
+    window = step.known_window()
     if window.asking != step.command.ticket:
         raise step.refuse(RefusalReason.NOTHING_TO_RATE, window=window)
     return _stop_asking(step, window)
@@ -475,8 +497,9 @@ def _all_ended(step: _Step) -> Iterator[HallEvent]:
             case TicketState.WAITING | TicketState.CALLED | TicketState.PARKED:
                 yield TicketCancelled(**about, reason=CancelReason.DAY_CLOSED)
             case TicketState.SERVING:
-                at = {**_about_served(step, ticket)}
-                yield TicketFinished(**at, service_seconds=served_seconds(ticket, step.now))
+                # Nobody said when it ended: a night must not count as a service time.
+                at = _about_served(step, ticket)
+                yield TicketFinished(**at, service_seconds=None)
                 yield TicketUnrated(**at)
     for window in step.state.windows.values():
         if window.state is not WindowState.CLOSED:

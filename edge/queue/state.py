@@ -66,7 +66,7 @@ class Window:
     asking: TicketId | None = None
     """The finished ticket whose customer is being asked for a rating."""
     rated: TicketId | None = None
-    """The ticket rated last, until the next one is started."""
+    """The ticket rated last, until the next one is served."""
 
 
 SERVICE_TIMES_MEMORY = 100.0
