@@ -36,7 +36,7 @@ from contract.names import (
 )
 from edge.drivers import registry
 from edge.drivers.config import KEYPAD_ROLES, DeviceConfig, Role, conflicts
-from edge.drivers.modbus_io import BusConfig
+from edge.drivers.modbus_bus import BusConfig
 from edge.queue.dispatch import POLICIES
 from edge.queue.plan import HallPlan, Rules, Service, Skills
 from edge.stations.desk import CALLER_KEYS, TRANSFER

@@ -170,8 +170,9 @@ class Desk:
             asked_seconds = self._clock.now().seconds_since(since) or 0.0
             await self._clock.sleep(self._rating_seconds - asked_seconds)
             while self._controller.state.window(self._window).asking == ticket:
-                await self._controller.submit(CloseRating(window=self._window, ticket=ticket))
-                await asyncio.sleep(JOURNAL_RETRY_SECONDS)
+                closing = CloseRating(window=self._window, ticket=ticket)
+                if isinstance(await self._controller.submit(closing), Refusal):
+                    await asyncio.sleep(JOURNAL_RETRY_SECONDS)
 
     def _lamp(self, lamp: str, pattern: LampPattern) -> None:
         for evaluator in self._evaluators:
