@@ -49,7 +49,7 @@ format: $(VENV)/.dev ## Rewrite the code in the agreed style
 	@$(BIN)/ruff format .
 
 asyncapi: $(VENV)/.dev ## Regenerate asyncapi.yaml and docs/reference/events.md from contract/
-	@$(BIN)/python tools/asyncapi.py
+	@$(BIN)/python -m tools.asyncapi
 
 bench: $(VENV)/.dev ## Run the benchmarks and write their table
 	@$(BIN)/python -m bench $(ARGS)

@@ -21,14 +21,21 @@ class CloudEvent(Tolerant):
 
     specversion: Literal["1.0"] = "1.0"
     id: Annotated[str, StringConstraints(max_length=64)]
+    """Epoch and seq, joined by a dot."""
     source: Annotated[str, StringConstraints(pattern=r"^/halls/[a-z0-9][a-z0-9_-]{0,47}$")]
+    """The hall."""
     type: Annotated[str, StringConstraints(pattern=r"^hall\.[a-z-]+\.[a-z-]+\.v[0-9]+$")]
+    """Which event; the number at its end is the major version of its meaning."""
     subject: Annotated[str, StringConstraints(max_length=64)]
+    """What it is about: ``ticket/…``, ``window/…``, ``device/…`` or ``hall``."""
     time: AwareDatetime
+    """The hall's wall time, a label: ``data.at`` has the clock that durations come from."""
     datacontenttype: Literal["application/json"] = "application/json"
     sequence: Annotated[str, StringConstraints(pattern=r"^[0-9]{20}$")]
+    """seq in 20 digits."""
     epoch: Epoch
     data: dict[str, Any]
+    """The event's own fields."""
 
     @model_validator(mode="after")
     def _id_matches(self) -> Self:

@@ -13,7 +13,11 @@ HallId = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 """Hall id: also its MQTT user name and one level of its topics, hence no '/', '+' or '#'."""
 
 ServiceId = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
+"""What a customer came for (业务), e.g. ``payment``."""
+
 DeviceId = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
+"""A device, by its name in the hall's configuration."""
+
 ClerkId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 """Staff number (工号)."""
 
@@ -24,12 +28,19 @@ TicketNumber = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}[0-9]{1,5}$
 """What is printed and called: prefix and number, e.g. ``A012``. Starts anew each business day."""
 
 WindowNumber = Annotated[int, Field(ge=1, le=999)]
+"""The number of a counter (窗口)."""
+
 Epoch = Annotated[str, StringConstraints(pattern=ULID_PATTERN)]
 """The life of one journal database: a new database has a new epoch and begins at seq 1."""
 
 Seq = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""An event's place in the journal of its epoch: no gaps, no two alike."""
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A duration."""
+
 BusinessDay = date
+"""A day of the hall's business, in its own time zone; numbers start anew with it."""
 
 
 class Strict(BaseModel):

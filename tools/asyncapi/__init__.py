@@ -1,0 +1,1 @@
+"""The wire contract as documents, generated from ``contract``: see ``__main__``."""
