@@ -1,0 +1,393 @@
+"""The printer driver against a virtual printer on a real pty and on TCP.
+
+The virtual printer is the demo's: it holds a ticket when the paper runs out, answers DLE commands
+at once and everything else in order. ``Scripted`` is a printer that answers only as told, for what
+a sound one never does.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from contract.names import DeviceId, DeviceStatus, Language, VoidReason
+from edge.drivers.escpos import BARRIER, CLEAR_BUFFERS, EscposConfig, EscposPrinter
+from edge.drivers.health import OncePerChange
+from edge.drivers.roles import Printed, PrintOutcome, Slip
+from edge.drivers.supervisor import Supervisor
+from simulator.devices.endpoint import Endpoint, PtyEndpoint, TcpEndpoint
+from simulator.devices.printer import Paper, VirtualPrinter
+from tests.integration.drivers.far_end import TIMEOUT, Plug
+
+SLIP = Slip(
+    ticket_id="01JZZZZZZZZZZZZZZZZZZZZZZZ",
+    number="A012",
+    hall_name={Language.ZH: "城东营业厅", Language.EN: "East Hall"},
+    service_name={Language.ZH: "缴费", Language.EN: "Payment"},
+    issued_at=datetime(2026, 3, 5, 10, 42, tzinfo=ZoneInfo("Asia/Shanghai")),
+    ahead=3,
+    wait_minutes=(12, 20),
+    languages=(Language.ZH, Language.EN),
+    qr="https://hall.example/t/01JZZZZZZZZZZZZZZZZZZZZZZZ",
+)
+OK = PrintOutcome(Printed.PRINTED)
+LONG = 60.0
+
+
+class Statuses:
+    """Status changes as they are reported, to be waited for."""
+
+    def __init__(self) -> None:
+        self.seen: list[DeviceStatus] = []
+        self._news = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, device: DeviceId, status: DeviceStatus, detail: str) -> None:
+        self.seen.append(status)
+        task = asyncio.create_task(self._notify())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _notify(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def reach(self, status: DeviceStatus) -> None:
+        async with asyncio.timeout(TIMEOUT), self._news:
+            await self._news.wait_for(lambda: bool(self.seen) and self.seen[-1] is status)
+
+
+@asynccontextmanager
+async def served(url: str, **options: Any) -> AsyncIterator[tuple[EscposPrinter, Statuses]]:
+    """A printer driver under its supervisor, without back-off."""
+    statuses = Statuses()
+    once = OncePerChange(statuses)
+    options = {"driver": "escpos", "role": "printer", "poll_seconds": 0.2} | options
+    config = EscposConfig.model_validate({"port": url} | options)
+    printer = EscposPrinter("printer", config, once)
+    supervisor = Supervisor(printer, once, sleep=lambda _: asyncio.sleep(0.02))
+    task = asyncio.create_task(supervisor.run())
+    try:
+        yield printer, statuses
+        assert supervisor.counters().get("crashed", 0) == 0
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(params=["serial", "tcp"])
+async def far(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VirtualPrinter]:
+    endpoint: Endpoint = (
+        PtyEndpoint(tmp_path / "printer") if request.param == "serial" else TcpEndpoint()
+    )
+    device = VirtualPrinter(endpoint, mm_per_second=1000)
+    await device.start()
+    yield device
+    await device.stop()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Looks again and again, for things that nobody announces."""
+    async with asyncio.timeout(TIMEOUT):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def print_soon(
+    printer: EscposPrinter, slip: Slip = SLIP, seconds: float = LONG
+) -> "asyncio.Task[PrintOutcome]":
+    return asyncio.create_task(printer.print_slip(slip, seconds))
+
+
+async def outcome(job: "asyncio.Task[PrintOutcome]") -> PrintOutcome:
+    return await asyncio.wait_for(job, TIMEOUT + LONG)
+
+
+def tickets(far: VirtualPrinter) -> list[Paper]:
+    """Complete pieces of paper with a number on them."""
+    return [paper for paper in far.papers if paper.complete and "A0" in paper.text]
+
+
+async def test_a_slip_comes_out_readable_in_both_languages(far: VirtualPrinter) -> None:
+    async with served(far.endpoint.url) as (printer, statuses):
+        assert await outcome(print_soon(printer)) == OK
+        (paper,) = tickets(far)
+        assert paper.qr_codes == (SLIP.qr,)
+        for words in ("城东营业厅", "A012", "前面还有 3 人", "about 12 min, at most 20"):
+            assert words in paper.text
+        assert far.counters["text_errors"] == 0
+        assert far.counters["unknown_commands"] == 0
+        assert printer.available() is DeviceStatus.ONLINE
+        assert statuses.seen == [DeviceStatus.ONLINE]
+
+
+async def test_slips_come_out_one_by_one_in_order(far: VirtualPrinter) -> None:
+    async with served(far.endpoint.url) as (printer, _):
+        jobs = [
+            print_soon(printer, replace(SLIP, number=f"A0{n}", qr=f"q{n}")) for n in range(10, 30)
+        ]
+        assert [await outcome(job) for job in jobs] == [OK] * 20
+        assert [paper.qr_codes[0] for paper in tickets(far)] == [f"q{n}" for n in range(10, 30)]
+
+
+async def test_printed_is_not_said_before_the_paper_is_out(far: VirtualPrinter) -> None:
+    async with served(far.endpoint.url) as (printer, _):
+        out: list[Paper] = []
+        far.on_paper(out.append)
+        assert await outcome(print_soon(printer)) == OK
+        assert out, "the driver said printed, and nothing had come out"
+
+
+async def test_without_paper_a_slip_waits_and_comes_out_once_after_the_refill(
+    far: VirtualPrinter,
+) -> None:
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        far.run_out_of_paper()
+        job = print_soon(printer)
+        await statuses.reach(DeviceStatus.PAPER_OUT)
+        assert not job.done()
+        far.refill_paper()
+        assert await outcome(job) == OK
+        assert len(tickets(far)) == 1
+
+
+async def test_paper_that_runs_out_in_the_middle_is_waited_for_and_nothing_is_doubled(
+    far: VirtualPrinter,
+) -> None:
+    far.mm_per_second = 50
+    async with served(far.endpoint.url) as (printer, statuses):
+        job = print_soon(printer)
+        await until(lambda: far.snapshot()["strip_items"] >= 2)
+        far.run_out_of_paper()
+        await statuses.reach(DeviceStatus.PAPER_OUT)
+        far.refill_paper()
+        assert await outcome(job) == OK
+        (paper,) = tickets(far)
+        assert paper.interrupted
+
+
+async def test_a_void_ticket_never_comes_out_later_and_its_half_is_cut_off(
+    far: VirtualPrinter,
+) -> None:
+    far.mm_per_second = 50
+    async with served(far.endpoint.url) as (printer, statuses):
+        job = print_soon(printer, seconds=3.0)
+        await until(lambda: far.snapshot()["strip_items"] >= 2)
+        far.run_out_of_paper()
+        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.PAPER_OUT)
+        assert printer.counters().get("clear_unconfirmed", 0) == 0
+        far.refill_paper()
+        await statuses.reach(DeviceStatus.ONLINE)
+        far.mm_per_second = 1000
+        assert await outcome(print_soon(printer, replace(SLIP, number="A013", qr="next"))) == OK
+        (paper,) = tickets(far)
+        assert paper.qr_codes == ("next",)
+        assert any("VOID ABOVE" in strip.text for strip in far.papers)
+
+
+async def test_a_slip_that_waited_unsent_for_paper_fails_with_that_reason(
+    far: VirtualPrinter,
+) -> None:
+    far.run_out_of_paper()
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.PAPER_OUT)
+        assert printer.available() is DeviceStatus.PAPER_OUT
+        result = await outcome(print_soon(printer, seconds=0.2))
+        assert result == PrintOutcome(Printed.FAILED, VoidReason.PAPER_OUT)
+        far.refill_paper()
+        await statuses.reach(DeviceStatus.ONLINE)
+        assert not tickets(far)
+
+
+@pytest.mark.parametrize("automatic", [False, True])
+async def test_every_state_of_the_printer_is_noticed_while_idle(
+    far: VirtualPrinter, automatic: bool
+) -> None:
+    async with served(far.endpoint.url, automatic_status=automatic) as (_, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        far.set_paper_low()
+        await statuses.reach(DeviceStatus.PAPER_LOW)
+        far.run_out_of_paper()
+        await statuses.reach(DeviceStatus.PAPER_OUT)
+        far.open_cover()
+        await statuses.reach(DeviceStatus.COVER_OPEN)
+        far.close_cover()
+        far.refill_paper()
+        await statuses.reach(DeviceStatus.ONLINE)
+
+
+async def test_a_silent_printer_is_unknown_then_offline_and_never_out_of_paper(
+    far: VirtualPrinter,
+) -> None:
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        far.power_off()
+        await statuses.reach(DeviceStatus.UNKNOWN)
+        await statuses.reach(DeviceStatus.OFFLINE)
+        assert statuses.seen == ["online", "unknown", "offline"]
+        result = await outcome(print_soon(printer, seconds=0.2))
+        assert result == PrintOutcome(Printed.FAILED, VoidReason.PRINTER_OFFLINE)
+        far.power_on()
+        await statuses.reach(DeviceStatus.ONLINE)
+        assert await outcome(print_soon(printer)) == OK
+
+
+async def test_an_absent_printer_is_offline_and_its_job_fails_in_time(tmp_path: Path) -> None:
+    async with served(str(tmp_path / "absent")) as (printer, statuses):
+        await statuses.reach(DeviceStatus.OFFLINE)
+        result = await outcome(print_soon(printer, seconds=0.1))
+        assert result == PrintOutcome(Printed.FAILED, VoidReason.PRINTER_OFFLINE)
+
+
+async def test_unplugged_in_the_middle_it_is_printed_again_as_a_reprint(
+    far: VirtualPrinter,
+) -> None:
+    far.mm_per_second = 50
+    async with served(far.endpoint.url) as (printer, statuses):
+        job = print_soon(printer)
+        await until(lambda: far.snapshot()["strip_items"] >= 2)
+        far.endpoint.unplug()
+        await statuses.reach(DeviceStatus.OFFLINE)
+        assert not job.done()
+        far.mm_per_second = 1000
+        far.endpoint.plug()
+        assert await outcome(job) == OK
+        assert "补打 REPRINT" in tickets(far)[-1].text
+        assert printer.counters()["reprinted"] == 1
+        assert printer.counters()["opened"] >= 2
+
+
+async def test_unplugged_for_longer_than_its_time_a_sent_job_is_unconfirmed(
+    far: VirtualPrinter,
+) -> None:
+    far.mm_per_second = 50
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        job = print_soon(printer, seconds=2.0)
+        await until(lambda: far.snapshot()["strip_items"] >= 2)
+        far.endpoint.unplug()
+        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.UNCONFIRMED)
+        far.mm_per_second = 1000
+        far.endpoint.plug()
+        assert await outcome(print_soon(printer, replace(SLIP, qr="next"))) == OK
+        assert "补打" not in tickets(far)[-1].text
+
+
+async def test_a_slip_pressed_while_unplugged_comes_out_after_the_replug_and_is_no_reprint(
+    far: VirtualPrinter,
+) -> None:
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        far.endpoint.unplug()
+        await statuses.reach(DeviceStatus.OFFLINE)
+        job = print_soon(printer)
+        far.endpoint.plug()
+        assert await outcome(job) == OK
+        (paper,) = tickets(far)
+        assert "补打" not in paper.text
+
+
+async def test_noise_on_the_wire_is_counted_and_slips_still_end(far: VirtualPrinter) -> None:
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        far.endpoint.send(b"\xff\xfe\x84" * 100 + b"\x00" * 5)
+        await until(lambda: printer.counters().get("bytes_garbage", 0) == 300)
+        await until(lambda: printer.counters().get("replies_unexpected", 0) == 5)
+        assert await outcome(print_soon(printer)) == OK
+
+
+async def test_byte_by_byte_delivery_changes_nothing(far: VirtualPrinter) -> None:
+    far.endpoint.set_faults(one_byte_at_a_time=True)
+    async with served(far.endpoint.url) as (printer, _):
+        assert await outcome(print_soon(printer)) == OK
+        assert len(tickets(far)) == 1
+
+
+async def test_a_job_whose_caller_gave_up_leaves_the_line(far: VirtualPrinter) -> None:
+    far.run_out_of_paper()
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.PAPER_OUT)
+        job = print_soon(printer)
+        await asyncio.sleep(0)
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+        far.refill_paper()
+        assert await outcome(print_soon(printer, replace(SLIP, qr="other"))) == OK
+        assert [paper.qr_codes for paper in tickets(far)] == [("other",)]
+
+
+# --- a printer that can't be cleared ------------------------------------------------------------
+
+
+class Scripted:
+    """Answers DLE EOT as ``status`` says, never DLE DC4, and barriers only when told."""
+
+    def __init__(self, plug: Plug) -> None:
+        self.plug = plug
+        self.status = bytes.fromhex("12121212")
+        self.received = b""
+        self._fresh = b""
+        asyncio.get_running_loop().add_reader(plug.master, self._readable)
+
+    def _readable(self) -> None:
+        data = self.plug.take(4096)
+        self.received += data
+        self._fresh += data
+        at = self._fresh.rfind(b"\x10\x04\x04")
+        if at >= 0:
+            self._fresh = self._fresh[at + 3 :]
+            self.plug.send(self.status)
+
+    @property
+    def barriers(self) -> int:
+        return self.received.count(BARRIER)
+
+
+@pytest.fixture
+async def plug(tmp_path: Path) -> AsyncIterator[Plug]:
+    plug = Plug(tmp_path)
+    yield plug
+    plug.pull()
+
+
+async def test_the_late_barrier_of_a_void_ticket_confirms_no_other(plug: Plug) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        job = print_soon(printer, seconds=1.2)
+        await until(lambda: far.barriers == 1)
+        far.status = bytes.fromhex("1a32127e")
+        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.PAPER_OUT)
+        assert printer.counters()["clear_unconfirmed"] == 2  # at the start and now
+        assert far.received.count(CLEAR_BUFFERS) == 2
+        waiting = print_soon(printer, replace(SLIP, number="A013"))
+        far.status = bytes.fromhex("12121212")
+        await statuses.reach(DeviceStatus.ONLINE)
+        assert far.barriers == 1, "nothing is sent before the old barrier is settled"
+        plug.send(b"\x00")
+        await until(lambda: far.barriers == 2)
+        assert printer.counters()["printed_after_void"] == 1
+        assert not waiting.done()
+        plug.send(b"\x00")
+        assert await outcome(waiting) == OK
+
+
+async def test_a_barrier_answered_just_before_the_clearing_is_a_printed_ticket(
+    plug: Plug,
+) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        before = far.received.count(CLEAR_BUFFERS)
+        job = print_soon(printer, seconds=1.2)
+        await until(lambda: far.received.count(CLEAR_BUFFERS) == before + 1)
+        plug.send(b"\x00\x37\x25\x00")
+        assert await outcome(job) == OK
+        assert printer.counters().get("failed", 0) == 0
