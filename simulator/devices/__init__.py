@@ -6,6 +6,7 @@ All of them live on one event loop, do nothing while nothing happens, and keep a
 of what they really received. Times are ``loop.time()`` seconds.
 """
 
+from simulator.devices.bx_screen import ScreenArea, ScreenUpdate, VirtualBxScreen
 from simulator.devices.device import VirtualDevice
 from simulator.devices.endpoint import Endpoint, LineFaults, PtyEndpoint, TcpEndpoint
 from simulator.devices.printer import Paper, QrCode, Raster, TextLine, VirtualPrinter
@@ -17,8 +18,11 @@ __all__ = [
     "PtyEndpoint",
     "QrCode",
     "Raster",
+    "ScreenArea",
+    "ScreenUpdate",
     "TcpEndpoint",
     "TextLine",
+    "VirtualBxScreen",
     "VirtualDevice",
     "VirtualPrinter",
 ]

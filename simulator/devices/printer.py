@@ -754,6 +754,7 @@ class VirtualPrinter(VirtualDevice):
             self._strip.started_at = asyncio.get_running_loop().time()
         if len(self._strip.items) < ITEMS_PER_PAPER:
             self._strip.items.append(item)
+            self._changed()
 
     def _feed_dots(self, dots: int) -> None:
         self._strip.length_mm += dots / DOTS_PER_MM

@@ -144,11 +144,7 @@ async def test_a_ticket_that_ran_out_in_the_middle_is_finished_once_after_the_re
 ) -> None:
     printer.mm_per_second = 50
     host.writer.write(ticket() + PAPER_STATUS)
-    first_line_out = asyncio.Event()
-    poll = asyncio.create_task(_when_strip_hangs_out(printer, first_line_out))
-    async with asyncio.timeout(10):
-        await first_line_out.wait()
-    await poll
+    await until(printer, lambda: printer.snapshot()["strip_items"] > 0)
     printer.run_out_of_paper()
     assert await host.ask(b"\x10\x04\x04", 1) == b"\x7e"
     assert not printer.papers
@@ -159,12 +155,6 @@ async def test_a_ticket_that_ran_out_in_the_middle_is_finished_once_after_the_re
     assert paper.interrupted
     assert "A012" in paper.text
     assert paper.qr_codes == ("https://hall.example/t/A012",)
-
-
-async def _when_strip_hangs_out(printer: VirtualPrinter, event: asyncio.Event) -> None:
-    while not printer.snapshot()["strip_items"]:
-        await asyncio.sleep(0.002)
-    event.set()
 
 
 async def test_automatic_status_tells_every_change_of_paper_and_cover(
@@ -205,13 +195,11 @@ async def test_a_clear_in_the_same_write_spares_what_follows_it(
 
 
 async def test_power_cut_in_a_ticket_leaves_half_a_ticket_and_an_empty_memory(
-    printer: VirtualPrinter, host: Host
+    printer: VirtualPrinter, host: Host, until: Until
 ) -> None:
     printer.mm_per_second = 20
     host.writer.write(ticket("A001"))
-    event = asyncio.Event()
-    async with asyncio.timeout(10):
-        await _when_strip_hangs_out(printer, event)
+    await until(printer, lambda: printer.snapshot()["strip_items"] > 0)
     printer.power_off()
     assert [paper.complete for paper in printer.papers] == [False]
     printer.power_on()
