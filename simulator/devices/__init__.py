@@ -9,6 +9,7 @@ of what they really received. Times are ``loop.time()`` seconds.
 from simulator.devices.bx_screen import ScreenArea, ScreenUpdate, VirtualBxScreen
 from simulator.devices.device import VirtualDevice
 from simulator.devices.endpoint import Endpoint, LineFaults, PtyEndpoint, TcpEndpoint
+from simulator.devices.modbus_bus import VirtualIoModule, VirtualModbusBus
 from simulator.devices.printer import Paper, QrCode, Raster, TextLine, VirtualPrinter
 
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "TextLine",
     "VirtualBxScreen",
     "VirtualDevice",
+    "VirtualIoModule",
+    "VirtualModbusBus",
     "VirtualPrinter",
 ]
