@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from contract.commands import Refusal
 from contract.documents import HallState as StateDocument
@@ -12,10 +13,16 @@ from contract.names import DeviceId, DeviceStatus, Epoch, HallId, Presence
 from edge import __version__
 from edge.clock import Clock
 from edge.controller import Controller
-from edge.drivers.roles import Device
 from edge.stations.presses import Presses
 
 log = logging.getLogger(__name__)
+
+
+class Counting(Protocol):
+    def counters(self) -> Mapping[str, int]:
+        """Health counters since start."""
+        ...
+
 
 JOURNAL_RETRY_SECONDS = 1.0
 
@@ -78,7 +85,7 @@ class Health:
 
 
 def counters_of(
-    controller: Controller, devices: Mapping[DeviceId, Device], presses: Sequence[Presses]
+    controller: Controller, devices: Mapping[DeviceId, Counting], presses: Sequence[Presses]
 ) -> dict[str, int]:
     """All counters that are not zero, in one flat table for people and dashboards."""
     counters = {

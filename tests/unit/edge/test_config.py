@@ -1,0 +1,223 @@
+"""A hall's file is checked as a whole: every problem at once, with a line that is right."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.config import ConfigInvalid, load, warnings
+
+GOOD = """
+[hall]
+id = "riverside"
+name = { zh = "滨江营业厅", en = "Riverside" }
+time_zone = "Asia/Shanghai"
+
+[journal]
+path = "/var/lib/nowserving/journal.db"
+
+[services.payment]
+name = { zh = "缴费", en = "Payment" }
+prefix = "A"
+
+[services.enquiry]
+name = { zh = "咨询", en = "Enquiry" }
+prefix = "B"
+expected_minutes = 7
+
+[windows.1]
+skills = ["payment", "enquiry"]
+clerk = "1001"
+
+[windows.2]
+skills = "all"
+
+[buses.desks]
+port = "/dev/serial/by-id/usb-rs485"
+
+[devices.caller-1]
+driver = "modbus_io"
+role = "caller"
+window = 1
+bus = "desks"
+unit = 1
+keys = { call_next = 0, recall = 1, transfer-enquiry = 2 }
+lamps = { accepted = 0, refused = 1 }
+
+[devices.buttons]
+driver = "gpio"
+role = "dispenser"
+keys = { payment = 17, enquiry = 27, payment-priority = 22 }
+
+[devices.printer]
+driver = "escpos"
+role = "printer"
+port = "socket://127.0.0.1:9100"
+
+[devices.bar-1]
+driver = "onbon_bx"
+role = "call_screen"
+window = 1
+port = "socket://127.0.0.1:5005"
+"""
+
+
+def problems_of(tmp_path: Path, text: str) -> dict[str, str]:
+    """What is wrong, by key; the whole line that people see as the value."""
+    file = tmp_path / "hall.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigInvalid) as caught:
+        load(file)
+    assert str(caught.value).startswith(str(file))
+    return {problem.key: str(problem) for problem in caught.value.problems}
+
+
+def test_a_good_file_becomes_a_plan(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    plan = load(file).plan()
+    assert plan.windows[1].preference == {"payment": 0, "enquiry": 1}
+    assert plan.windows[2].preference == {"payment": 0, "enquiry": 0}
+    assert plan.services["enquiry"].expected_seconds == 420
+    assert plan.services["payment"].number(7) == "A007"
+
+
+def test_services_in_an_inner_list_are_preferred_alike(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    file.write_text(GOOD.replace('["payment", "enquiry"]', '[["payment", "enquiry"]]'))
+    assert load(file).plan().windows[1].preference == {"payment": 0, "enquiry": 0}
+
+
+def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
+    broken = (
+        GOOD.replace('id = "riverside"', 'id = "River Side"')
+        .replace("Asia/Shanghai", "Asia/Shangri-La")
+        .replace('prefix = "A"', 'prefixx = "A"')
+        .replace("bus = ", "buss = ")
+    )
+    problems = problems_of(tmp_path, broken)
+    assert {
+        "hall.id",
+        "hall.time_zone",
+        "services.payment.prefix",
+        "services.payment.prefixx",
+        "devices.caller-1.bus",
+        "devices.caller-1.buss",
+    } <= problems.keys()
+    assert "did you mean prefix?" in problems["services.payment.prefixx"]
+    assert 'prefix = "A"' in problems["services.payment.prefix"]
+    assert "Asia/Shanghai" in problems["hall.time_zone"]
+
+
+def test_a_missing_section_is_named_with_an_example(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, GOOD.replace("[journal]", "[diary]"))
+    assert "[journal]" in problems["journal"]
+    assert "known here" in problems["diary"] or "did you mean" in problems["diary"]
+
+
+def test_two_devices_on_one_pin_port_or_unit_are_named_together(tmp_path: Path) -> None:
+    twice = (
+        GOOD
+        + """
+[devices.lamps]
+driver = "gpio"
+role = "dispenser"
+keys = { enquiry = 17 }
+
+[devices.caller-2]
+driver = "modbus_io"
+role = "caller"
+window = 2
+bus = "desks"
+unit = 1
+
+[devices.bar-2]
+driver = "onbon_bx"
+role = "call_screen"
+window = 2
+port = "socket://127.0.0.1:5005"
+"""
+    )
+    file = tmp_path / "hall.toml"
+    file.write_text(twice, encoding="utf-8")
+    with pytest.raises(ConfigInvalid) as caught:
+        load(file)
+    text = str(caught.value)
+    assert "gpio:17 is claimed by devices.buttons and devices.lamps" in text
+    assert "devices.caller-1 and devices.caller-2" in text
+    assert "devices.bar-1 and devices.bar-2" in text
+
+
+def test_a_service_that_no_window_takes_is_refused(tmp_path: Path) -> None:
+    lonely = GOOD.replace('["payment", "enquiry"]', '["payment"]').replace('"all"', '["payment"]')
+    problems = problems_of(tmp_path, lonely)
+    assert "no window takes this service" in problems["services.enquiry"]
+
+
+def test_a_skill_that_is_no_service_is_refused(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, GOOD.replace('["payment", "enquiry"]', '["payment", "tea"]'))
+    assert "'tea'" in problems["windows.1.skills"]
+
+
+def test_number_ranges_that_overlap_under_one_prefix_are_refused(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, GOOD.replace('prefix = "B"', 'prefix = "A"'))
+    assert "overlaps with services.payment" in problems["services.enquiry.numbers"]
+
+
+def test_ranges_apart_may_share_a_prefix(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    file.write_text(GOOD.replace('prefix = "B"', 'prefix = "A"\nnumbers = [1000, 1999]'))
+    assert load(file).plan().services["enquiry"].number(1000) == "A1000"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (("keys = { payment = 17", "keys = { tea = 17"), "devices.buttons.keys.tea"),
+        (("call_next = 0", "call_nex = 0"), "devices.caller-1.keys.call_nex"),
+        (("transfer-enquiry", "transfer-tea"), "devices.caller-1.keys.transfer-tea"),
+        (('bus = "desks"', 'bus = "desk"'), "devices.caller-1.bus"),
+        (('role = "caller"\nwindow = 1', 'role = "caller"\nwindow = 9'), "devices.caller-1.window"),
+        (('driver = "escpos"', 'driver = "escpoz"'), "devices.printer.driver"),
+    ],
+)
+def test_words_that_point_to_nothing_are_refused(
+    tmp_path: Path, change: tuple[str, str], key: str
+) -> None:
+    assert key in problems_of(tmp_path, GOOD.replace(*change))
+
+
+def test_ticket_buttons_without_a_printer_are_refused(tmp_path: Path) -> None:
+    start = GOOD.index("[devices.printer]")
+    end = GOOD.index("[devices.bar-1]")
+    problems = problems_of(tmp_path, GOOD[:start] + GOOD[end:])
+    assert "need one printer" in problems["devices"]
+
+
+def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, GOOD + "\n[hall")
+    assert "line" in problems["the file"]
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="can't be read: No such file"):
+        load(tmp_path / "nothing.toml")
+
+
+def test_what_may_disappoint_is_a_warning_not_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    file.write_text(GOOD + '\n[uplink]\nhost = "mqtt.example.com"\nport = 1883\n', encoding="utf-8")
+    found = "\n".join(warnings(load(file)))
+    assert "windows.2: nobody can call there" in found
+    assert "no TLS" in found
+
+
+def test_a_bus_too_slow_for_taps_is_a_warning(tmp_path: Path) -> None:
+    units = "".join(
+        f'\n[devices.evaluator-{n}]\ndriver = "modbus_io"\nrole = "evaluator"\nwindow = 1\n'
+        f'bus = "desks"\nunit = {n}\nkeys = {{ satisfied = 0 }}\n'
+        for n in range(10, 26)
+    )
+    slow = GOOD.replace('usb-rs485"', 'usb-rs485"\nbaud = 9600')
+    file = tmp_path / "hall.toml"
+    file.write_text(slow + units, encoding="utf-8")
+    assert any("buses.desks" in warning and "60 ms" in warning for warning in warnings(load(file)))
