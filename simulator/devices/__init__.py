@@ -10,6 +10,7 @@ from simulator.devices.bx_screen import ScreenArea, ScreenUpdate, VirtualBxScree
 from simulator.devices.device import VirtualDevice
 from simulator.devices.endpoint import Endpoint, LineFaults, PtyEndpoint, TcpEndpoint
 from simulator.devices.modbus_bus import VirtualIoModule, VirtualModbusBus
+from simulator.devices.pigpiod import VirtualPigpiod
 from simulator.devices.printer import Paper, QrCode, Raster, TextLine, VirtualPrinter
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "VirtualDevice",
     "VirtualIoModule",
     "VirtualModbusBus",
+    "VirtualPigpiod",
     "VirtualPrinter",
 ]
