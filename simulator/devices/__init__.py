@@ -12,6 +12,7 @@ from simulator.devices.endpoint import Endpoint, LineFaults, PtyEndpoint, TcpEnd
 from simulator.devices.modbus_bus import VirtualIoModule, VirtualModbusBus
 from simulator.devices.pigpiod import VirtualPigpiod
 from simulator.devices.printer import Paper, QrCode, Raster, TextLine, VirtualPrinter
+from simulator.devices.relay import Relay, RelayMode
 
 __all__ = [
     "Endpoint",
@@ -20,6 +21,8 @@ __all__ = [
     "PtyEndpoint",
     "QrCode",
     "Raster",
+    "Relay",
+    "RelayMode",
     "ScreenArea",
     "ScreenUpdate",
     "TcpEndpoint",
