@@ -194,7 +194,7 @@ def test_ticket_buttons_without_a_printer_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
-    problems = problems_of(tmp_path, GOOD + "\n[hall")
+    problems = problems_of(tmp_path, GOOD + "\nprefix == 3\n")
     assert "line" in problems["the file"]
 
 
