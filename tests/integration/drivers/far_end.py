@@ -1,9 +1,12 @@
-"""The other end of a driver's wire, on a real pty, behind a stable path as udev would make."""
+"""What tests of drivers share: a serial adapter on a real pty, and waiting without guessing."""
 
 import asyncio
 import os
 import pty
+from collections.abc import Callable
 from pathlib import Path
+
+from contract.names import DeviceId, DeviceStatus
 
 TIMEOUT = 10.0
 """Seconds; generous, a test machine may be loaded."""
@@ -75,3 +78,33 @@ async def readable(fd: int) -> None:
 def _set(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
+
+
+class Statuses:
+    """Status changes as they are reported, to be waited for."""
+
+    def __init__(self) -> None:
+        self.seen: list[DeviceStatus] = []
+        self._news = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, device: DeviceId, status: DeviceStatus, detail: str) -> None:
+        self.seen.append(status)
+        task = asyncio.create_task(self._notify())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _notify(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def reach(self, status: DeviceStatus) -> None:
+        async with asyncio.timeout(TIMEOUT), self._news:
+            await self._news.wait_for(lambda: bool(self.seen) and self.seen[-1] is status)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Looks again and again, for things that nobody announces."""
+    async with asyncio.timeout(TIMEOUT):
+        while not holds():
+            await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ a sound one never does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -16,14 +16,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from contract.names import DeviceId, DeviceStatus, Language, VoidReason
+from contract.names import DeviceStatus, Language, VoidReason
 from edge.drivers.escpos import BARRIER, CLEAR_BUFFERS, EscposConfig, EscposPrinter
 from edge.drivers.health import OncePerChange
 from edge.drivers.roles import Printed, PrintOutcome, Slip
 from edge.drivers.supervisor import Supervisor
 from simulator.devices.endpoint import Endpoint, PtyEndpoint, TcpEndpoint
 from simulator.devices.printer import Paper, VirtualPrinter
-from tests.integration.drivers.far_end import TIMEOUT, Plug
+from tests.integration.drivers.far_end import TIMEOUT, Plug, Statuses, until
 
 SLIP = Slip(
     ticket_id="01JZZZZZZZZZZZZZZZZZZZZZZZ",
@@ -38,29 +38,6 @@ SLIP = Slip(
 )
 OK = PrintOutcome(Printed.PRINTED)
 LONG = 60.0
-
-
-class Statuses:
-    """Status changes as they are reported, to be waited for."""
-
-    def __init__(self) -> None:
-        self.seen: list[DeviceStatus] = []
-        self._news = asyncio.Condition()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def __call__(self, device: DeviceId, status: DeviceStatus, detail: str) -> None:
-        self.seen.append(status)
-        task = asyncio.create_task(self._notify())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _notify(self) -> None:
-        async with self._news:
-            self._news.notify_all()
-
-    async def reach(self, status: DeviceStatus) -> None:
-        async with asyncio.timeout(TIMEOUT), self._news:
-            await self._news.wait_for(lambda: bool(self.seen) and self.seen[-1] is status)
 
 
 @asynccontextmanager
@@ -90,13 +67,6 @@ async def far(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[V
     await device.start()
     yield device
     await device.stop()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Looks again and again, for things that nobody announces."""
-    async with asyncio.timeout(TIMEOUT):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def print_soon(
