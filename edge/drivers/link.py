@@ -28,11 +28,11 @@ _PRINTER_MAJORS = frozenset({6, 180})
 """``/dev/lp*`` and ``/dev/usb/lp*`` (the kernel's list of device numbers): no terminals."""
 
 
-class LinkLost(OSError):  # noqa: N818 - a state of the link
+class LinkLost(OSError):
     """The far end is gone: end of file, hang-up, unplugged, refused, or closed by ourselves."""
 
 
-class LinkFull(OSError):  # noqa: N818
+class LinkFull(OSError):
     """Too much is queued already; nothing of this write was taken."""
 
 
