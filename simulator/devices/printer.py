@@ -355,10 +355,14 @@ class VirtualPrinter(VirtualDevice):
         if not self._on:
             return
         data = data[self._obey_real_time_commands(data) :]
-        room = RECEIVE_BUFFER_BYTES - len(self._buffer)
-        self._buffer += data[:room]
-        self.counters["buffer_overflow_bytes"] += max(0, len(data) - room)
-        self._work()
+        while data:
+            room = RECEIVE_BUFFER_BYTES - len(self._buffer)
+            if room == 0:
+                self.counters["buffer_overflow_bytes"] += len(data)
+                return
+            self._buffer += data[:room]
+            data = data[room:]
+            self._work()
 
     # Real-time commands and status
 
@@ -460,7 +464,7 @@ class VirtualPrinter(VirtualDevice):
             self.counters["unknown_commands"] += 1
         return 1
 
-    def _execute_command(self, first: int) -> int:  # noqa: PLR0911 - a table
+    def _execute_command(self, first: int) -> int:
         buffer = self._buffer
         if len(buffer) < 2:
             return 0

@@ -8,26 +8,9 @@ from hypothesis import strategies as st
 
 from simulator.devices import VirtualBxScreen
 from simulator.devices.bx_screen import crc16_arc
-from simulator.devices.endpoint import Endpoint
+from tests.support.no_wire import NoWire
 
 TEXT = "A012 请到 3 号窗口"
-
-
-class NoWire(Endpoint):
-    """An endpoint of which the other end is this test."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = bytearray()
-
-    @property
-    def url(self) -> str:
-        return "none"
-
-    def _open(self) -> None: ...
-    def _close(self) -> None: ...
-    def _put(self, data: bytes) -> None:
-        self.sent += data
 
 
 def frame(text: str, *, areas_promised: int = 1) -> bytes:
@@ -51,7 +34,7 @@ def shown_after(*pieces: bytes) -> list[str]:
         screen = VirtualBxScreen(endpoint)
         await screen.start()
         for piece in pieces:
-            endpoint._arrived(piece)
+            endpoint.arrive(piece)
         await screen.stop()
         return [update.text for update in screen.history]
 
