@@ -1,0 +1,122 @@
+"""Commands from the centre: looked at as what a stranger sent, and answered one by one."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from contract.commands import CentralCommand, CentralReply, Command, Refusal, RefusalReason
+from contract.events import HallEvent
+from contract.names import ULID_PATTERN, Moment
+from edge.clock import Clock
+
+Submit = Callable[[Command], Awaitable[Sequence[HallEvent] | Refusal]]
+"""Hands a command to the hall's one writer."""
+
+MAX_COMMAND_BYTES = 16 * 1024
+MAX_LIFE = timedelta(hours=1)
+"""A command that would be good for longer is refused: it would have to be remembered as long."""
+MAX_REMEMBERED = 10_000
+"""Commands that are remembered at once, so that none is taken twice."""
+CLOCKS_MAY_DIFFER = timedelta(minutes=5)
+
+
+class CentralCommands:
+    """Takes each command of the centre once, while it is good.
+
+    A restart forgets which were taken, hence those issued before it are refused.
+    """
+
+    def __init__(self, submit: Submit, clock: Clock) -> None:
+        self.accepted = 0
+        self.refused = 0
+        self._submit = submit
+        self._clock = clock
+        self._started = clock.now()
+        self._seen: dict[str, datetime] = {}
+        """Until when each command that was taken is good."""
+
+    async def answer(
+        self, command_id: str, payload: bytes, *, retained: bool
+    ) -> CentralReply | None:
+        """What became of the command in ``payload``, sent as ``command_id``.
+
+        ``None`` where there is nobody to answer: the id is none.
+        """
+        if re.fullmatch(ULID_PATTERN, command_id) is None:
+            self.refused += 1
+            return None
+        command = _parse(command_id, payload)
+        if isinstance(command, CentralCommand):
+            refusal = self._refusal(command, retained)
+            outcome = refusal or await self._take(command)
+        else:
+            outcome = command
+        if isinstance(outcome, Refusal):
+            self.refused += 1
+            return CentralReply(id=command_id, accepted=False, refusal=outcome)
+        self.accepted += 1
+        return CentralReply(
+            id=command_id, accepted=True, event_types=tuple(event.type for event in outcome)
+        )
+
+    async def _take(self, command: CentralCommand) -> Sequence[HallEvent] | Refusal:
+        self._seen[command.id] = command.expires_at
+        return await self._submit(command.body)
+
+    def _refusal(self, command: CentralCommand, retained: bool) -> Refusal | None:
+        now = self._clock.now()
+        why = self._why_not(command, now, retained)
+        if why is None:
+            return None
+        reason, detail = why
+        return Refusal(reason=reason, command=command.body.command, detail=detail)
+
+    def _why_not(
+        self, command: CentralCommand, now: Moment, retained: bool
+    ) -> tuple[RefusalReason, str] | None:
+        if retained:
+            return RefusalReason.REPLAYED, "a command must not be retained by the broker"
+        if command.id in self._seen:
+            return RefusalReason.REPLAYED, "this id was taken before"
+        if not now.synced:
+            return RefusalReason.EXPIRED, "the hall's clock is not set, nobody can tell"
+        if command.expires_at <= now.wall:
+            return RefusalReason.EXPIRED, f"good until {command.expires_at.isoformat()}"
+        if command.issued_at < self._started_by(now):
+            return RefusalReason.EXPIRED, "issued before this controller started"
+        if command.issued_at > now.wall + CLOCKS_MAY_DIFFER:
+            return RefusalReason.MALFORMED, "issued in the future"
+        if command.expires_at - command.issued_at > MAX_LIFE:
+            return RefusalReason.MALFORMED, f"good for longer than {MAX_LIFE}"
+        self._forget_expired(now.wall)
+        if len(self._seen) >= MAX_REMEMBERED:
+            return RefusalReason.REPLAYED, "too many commands to tell a new one from a replay"
+        return None
+
+    def _started_by(self, now: Moment) -> datetime:
+        """When this controller started, by the clock as it is set now."""
+        return now.wall - timedelta(seconds=max(0.0, now.monotonic - self._started.monotonic))
+
+    def _forget_expired(self, now: datetime) -> None:
+        if len(self._seen) >= MAX_REMEMBERED:
+            self._seen = {each: until for each, until in self._seen.items() if until > now}
+
+
+def _parse(command_id: str, payload: bytes) -> CentralCommand | Refusal:
+    if len(payload) > MAX_COMMAND_BYTES:
+        return _malformed(f"longer than {MAX_COMMAND_BYTES} bytes")
+    try:
+        command = CentralCommand.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _malformed(f"{where}: {first['msg']}"[:200])
+    if command.id != command_id:
+        return _malformed("its id is not the one in its topic")
+    return command
+
+
+def _malformed(detail: str) -> Refusal:
+    return Refusal(reason=RefusalReason.MALFORMED, command="central", detail=detail)
