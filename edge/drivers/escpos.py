@@ -305,9 +305,10 @@ class EscposConfig(DeviceConfig):
 READY = frozenset({DeviceStatus.ONLINE, DeviceStatus.PAPER_LOW})
 
 _POLL_WITH_JOB_SECONDS = 0.5
-_ANSWER_SECONDS = 1.0
+_ANSWER_SECONDS = 0.6
 _SILENCE_SECONDS = 1.0
 """Of a barrier, on top of the time that the bytes take on the wire: then the status is asked."""
+_CLEAR_SECONDS = 1.0
 _SETTLE_SECONDS = 3.0
 _POLLS_PER_CLEAR = 50
 """A printer without paper keeps even the DLE EOT it has answered; empty it before it is full."""
@@ -343,12 +344,13 @@ class EscposPrinter:
 
     **Time to live over**: the printer's buffers are cleared (``DLE DC4``), so that the ticket
     never comes out later, and the job has failed; unless the barrier was answered meanwhile. The
-    half ticket that may hang in the slot is cut off and marked before the next one.
+    half ticket that may hang in the slot is marked and cut off as soon as the printer is ready
+    again; so is what may hang there when the controller starts (power was cut while it printed).
 
     **Connection lost with a ticket in flight**: nobody can know whether paper came out. After
-    the reconnect the buffers are cleared, the half job is cut off, and the slip is printed once
-    more, marked as a reprint, if its time to live still runs: the customer may then hold the
-    same number twice, but never none. If it is over before that, the job fails as
+    the reconnect the buffers are cleared, the half job is cut off likewise, and the slip is
+    printed once more, marked as a reprint, if its time to live still runs: the customer may then
+    hold the same number twice, but never none. If it is over before that, the job fails as
     ``unconfirmed`` if any of it had been sent, else as ``printer_offline``.
 
     A printer that doesn't answer ``DLE DC4`` can't be cleared for sure (``clear_unconfirmed``):
@@ -376,8 +378,8 @@ class EscposPrinter:
         self._settled = asyncio.Event()
         self._barriers_open = 0
         """Barriers that were sent and may still be answered, those of voided jobs included."""
-        self._scrap = False
-        """Half a ticket may hang in the slot."""
+        self._scrap = True
+        """Half a ticket may hang in the slot: from before this start, or from a job that ended."""
         self._misses = 0
         self._polls_not_ready = 0
 
@@ -485,6 +487,9 @@ class EscposPrinter:
         await self._reset(link)
         await self._ask_status(link)
         while True:
+            if self._scrap and self._health.status in READY:
+                link.write(encode_scrap(self._config.layout))
+                self._scrap = False
             if self._jobs and self._health.status in READY:
                 await self._print(link, self._jobs[0])
                 continue
@@ -506,7 +511,7 @@ class EscposPrinter:
         """
         self._cleared.clear()
         link.write(CLEAR_BUFFERS)
-        if await _within(_ANSWER_SECONDS, self._cleared):
+        if await _within(_CLEAR_SECONDS, self._cleared):
             self._barriers_open = 0
         else:
             self._health.count("clear_unconfirmed")
@@ -517,11 +522,8 @@ class EscposPrinter:
     # Status
 
     async def _ask_status(self, link: Link) -> None:
-        """Ask once and learn from the answer; no answer is no status, neither good nor bad."""
-        self._answers.clear()
-        self._answered.clear()
-        link.write(ASK_STATUS)
-        if await _within(_ANSWER_SECONDS, self._answered):
+        """Ask and learn from the answer; no answer is no status, neither good nor bad."""
+        if await self._answers_within(link) or await self._answers_within(link):
             self._misses = 0
             self._health.report(*status_of_answers(self._answers[:4]))
         else:
@@ -537,6 +539,13 @@ class EscposPrinter:
             self._polls_not_ready = 0
             await self._reset(link)
 
+    async def _answers_within(self, link: Link) -> bool:
+        """Ask once; one byte lost on the wire is no reason to doubt the printer."""
+        self._answers.clear()
+        self._answered.clear()
+        link.write(ASK_STATUS)
+        return await _within(_ANSWER_SECONDS, self._answered)
+
     # One ticket
 
     async def _print(self, link: Link, job: _Job) -> None:
@@ -545,16 +554,13 @@ class EscposPrinter:
             return
         slip = replace(job.slip, reprint=True) if job.sent else job.slip
         ticket = encode_ticket(slip, self._config.layout)
-        if self._scrap:
-            ticket = encode_scrap(self._config.layout) + ticket
+        link.write(ticket + BARRIER)
         if job.sent:
             self._health.count("reprinted")
         self._current, job.sent = job, True
         self._barrier.clear()
         self._settled.clear()
         self._barriers_open += 1
-        link.write(ticket + BARRIER)
-        self._scrap = False
         silence = _SILENCE_SECONDS + 10 * len(ticket) / self._config.baud
         reason = await self._wait_for_paper(link, job, silence)
         if not self._barrier.is_set():

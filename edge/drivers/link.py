@@ -144,8 +144,9 @@ class FdLink:
         idle = not self._outgoing
         self._outgoing += data
         if idle and data:
-            self._loop.add_writer(self._fd, self._send)
             self._send()
+            if self._outgoing:
+                self._loop.add_writer(self._fd, self._send)
 
     def _send(self) -> None:
         try:

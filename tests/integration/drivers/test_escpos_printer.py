@@ -97,6 +97,28 @@ async def test_a_slip_comes_out_readable_in_both_languages(far: VirtualPrinter) 
         assert statuses.seen == [DeviceStatus.ONLINE]
 
 
+async def test_what_hangs_in_the_slot_at_the_start_is_cut_off_before_the_first_ticket(
+    far: VirtualPrinter,
+) -> None:
+    async with served(far.endpoint.url) as (printer, _):
+        assert await outcome(print_soon(printer)) == OK
+        scrap, ticket = far.papers
+        assert "VOID ABOVE" in scrap.text
+        assert ticket.items[0] != scrap.items[0]
+        assert await outcome(print_soon(printer)) == OK
+        assert len(far.papers) == 3, "and only then"
+
+
+async def test_a_printer_that_is_long_without_paper_is_emptied_of_our_questions(
+    far: VirtualPrinter,
+) -> None:
+    far.run_out_of_paper()
+    async with served(far.endpoint.url, poll_seconds=0.1) as (_, statuses):
+        await statuses.reach(DeviceStatus.PAPER_OUT)
+        clears = far.counters["buffer_clears"]
+        await until(lambda: far.counters["buffer_clears"] > clears)
+
+
 async def test_slips_come_out_one_by_one_in_order(far: VirtualPrinter) -> None:
     async with served(far.endpoint.url) as (printer, _):
         jobs = [
@@ -108,10 +130,9 @@ async def test_slips_come_out_one_by_one_in_order(far: VirtualPrinter) -> None:
 
 async def test_printed_is_not_said_before_the_paper_is_out(far: VirtualPrinter) -> None:
     async with served(far.endpoint.url) as (printer, _):
-        out: list[Paper] = []
-        far.on_paper(out.append)
+        far.mm_per_second = 100
         assert await outcome(print_soon(printer)) == OK
-        assert out, "the driver said printed, and nothing had come out"
+        assert tickets(far), "the driver said printed, and nothing had come out"
 
 
 async def test_without_paper_a_slip_waits_and_comes_out_once_after_the_refill(
@@ -159,7 +180,9 @@ async def test_a_void_ticket_never_comes_out_later_and_its_half_is_cut_off(
         assert await outcome(print_soon(printer, replace(SLIP, number="A013", qr="next"))) == OK
         (paper,) = tickets(far)
         assert paper.qr_codes == ("next",)
-        assert any("VOID ABOVE" in strip.text for strip in far.papers)
+        half, scrap, _ = list(far.papers)[-3:]
+        assert not half.complete
+        assert scrap.text == "--- 以上作废 VOID ABOVE ---"
 
 
 async def test_a_slip_that_waited_unsent_for_paper_fails_with_that_reason(
