@@ -1,5 +1,6 @@
 """What all virtual devices have in common."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,41 @@ class Observed(ABC):
     @abstractmethod
     def snapshot(self) -> dict[str, Any]:
         """What a person sees now, ready for JSON."""
+
+
+class Keys(Observed):
+    """Something with numbered keys and fingers on them."""
+
+    _CHATTER_SECONDS = 0.001
+    """How long a bouncing contact stays closed or open."""
+
+    @abstractmethod
+    def hold(self, key: int) -> None:
+        """A finger goes down on the key, until ``release``. More fingers change nothing."""
+
+    @abstractmethod
+    def release(self, key: int) -> None:
+        """A finger goes up."""
+
+    async def press(self, key: int, seconds: float = 0.1, *, bounce: float = 0.0) -> None:
+        """Press the key for so long. ``bounce``: the contact chatters this long at both ends."""
+        await self._chatter(key, bounce)
+        await self._touch_for(key, seconds)
+        await self._chatter(key, bounce)
+
+    async def _chatter(self, key: int, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while loop.time() < until:
+            await self._touch_for(key, self._CHATTER_SECONDS)
+            await asyncio.sleep(self._CHATTER_SECONDS)
+
+    async def _touch_for(self, key: int, seconds: float) -> None:
+        self.hold(key)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.release(key)
 
 
 class VirtualDevice(Observed):

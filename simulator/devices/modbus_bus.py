@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.devices.device import Observed, VirtualDevice
+from simulator.devices.device import Keys, VirtualDevice
 from simulator.devices.endpoint import Endpoint
 
 CHANNELS = 8
@@ -60,7 +60,7 @@ class _RefusedError(Exception):
         self.code = code
 
 
-class VirtualIoModule(Observed):
+class VirtualIoModule(Keys):
     """One module: people press its inputs and see its outputs. Channels count from 0."""
 
     def __init__(self, unit: int) -> None:
@@ -72,7 +72,7 @@ class VirtualIoModule(Observed):
         """What the lamps show."""
         self.history: deque[OutputChange] = deque(maxlen=HISTORY_KEPT)
         self.counters: Counter[str] = Counter()
-        """``requests``, ``exceptions``, ``presses``."""
+        """``requests``, ``exceptions``."""
         self._absent = False
         self._fingers = [0] * CHANNELS
         self._stuck: dict[int, bool] = {}
@@ -99,44 +99,21 @@ class VirtualIoModule(Observed):
                 self._switch(output, False)
         self._changed()
 
-    def hold(self, channel: int) -> None:
-        """A finger goes down on a key, until ``release``."""
-        self._fingers[channel] += 1
+    def hold(self, key: int) -> None:
+        self._fingers[key] += 1
         self._changed()
 
-    def release(self, channel: int) -> None:
-        self._fingers[channel] = max(0, self._fingers[channel] - 1)
+    def release(self, key: int) -> None:
+        self._fingers[key] = max(0, self._fingers[key] - 1)
         self._changed()
 
-    async def press(self, channel: int, seconds: float = 0.1, *, bounce: float = 0.0) -> None:
-        """Press a key for so long. ``bounce``: the contact chatters this long at both ends."""
-        self.counters["presses"] += 1
-        await self._chatter(channel, bounce)
-        self.hold(channel)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self.release(channel)
-        await self._chatter(channel, bounce)
-
-    async def _chatter(self, channel: int, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while loop.time() < until:
-            self.hold(channel)
-            try:
-                await asyncio.sleep(0.001)
-            finally:
-                self.release(channel)
-            await asyncio.sleep(0.001)
-
-    def stick(self, channel: int, level: bool = True) -> None:
+    def stick(self, key: int, level: bool = True) -> None:
         """The key is stuck at this level, whatever fingers do."""
-        self._stuck[channel] = level
+        self._stuck[key] = level
         self._changed()
 
-    def unstick(self, channel: int) -> None:
-        self._stuck.pop(channel, None)
+    def unstick(self, key: int) -> None:
+        self._stuck.pop(key, None)
         self._changed()
 
     def snapshot(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.devices.device import Observed
+from simulator.devices.device import Keys
 from simulator.devices.endpoint import ByteStream, TcpListener
 
 PI_4B_4GB = 0xC03114
@@ -114,7 +114,7 @@ class _PigpioError(Exception):
         self.code = code
 
 
-class VirtualPigpiod(Observed):
+class VirtualPigpiod(Keys):
     """The Pi. Keys are wired to ground (``active_low``) or to 3.3 V; any number of clients.
 
     ``resistors``: pins where the board holds an open contact at rest. On the others only the
@@ -134,7 +134,7 @@ class VirtualPigpiod(Observed):
         super().__init__()
         self.history: deque[PinChange] = deque(maxlen=HISTORY_KEPT)
         self.counters: Counter[str] = Counter()
-        """``commands``, ``commands_unknown``, ``reports``, ``presses``, ``clients``."""
+        """``commands``, ``commands_unknown``, ``reports``, ``clients``, ``clients_stuck``."""
         self._active_low = active_low
         self._revision = revision
         self._listener = TcpListener(host, port, self._connected)
@@ -207,40 +207,21 @@ class VirtualPigpiod(Observed):
         """Call this with every change of a pin that is driven by a client."""
         self._output_watchers.append(callback)
 
-    def hold(self, pin: int) -> None:
+    def hold(self, key: int) -> None:
         """A finger goes down on the key at this pin, until ``release``."""
-        self._fingers[pin] += 1
-        self._touch(pin)
+        self._fingers[key] += 1
+        self._touched(key)
 
-    def release(self, pin: int) -> None:
-        self._fingers[pin] = max(0, self._fingers[pin] - 1)
-        self._touch(pin)
+    def release(self, key: int) -> None:
+        self._fingers[key] = max(0, self._fingers[key] - 1)
+        self._touched(key)
 
-    async def press(self, pin: int, seconds: float = 0.1, *, bounce: float = 0.0) -> None:
-        """Press the key for so long. ``bounce``: the contact chatters this long at both ends."""
-        self.counters["presses"] += 1
-        await self._chatter(pin, bounce)
-        self.hold(pin)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            self.release(pin)
-        await self._chatter(pin, bounce)
-
-    def stick(self, pin: int, pressed: bool = True) -> None:
+    def stick(self, key: int, pressed: bool = True) -> None:
         """The key is stuck, down or up, whatever fingers do."""
-        with_change = self._pins[pin]
-        before = with_change.level
-        with_change.stuck = pressed != self._active_low
-        self._level_may_have_changed(with_change, before)
-        self._changed()
+        self._set_stuck(key, pressed != self._active_low)
 
-    def unstick(self, pin: int) -> None:
-        freed = self._pins[pin]
-        before = freed.level
-        freed.stuck = None
-        self._level_may_have_changed(freed, before)
-        self._changed()
+    def unstick(self, key: int) -> None:
+        self._set_stuck(key, None)
 
     def snapshot(self) -> dict[str, Any]:
         """Pins that somebody uses: ``{"17": {"mode", "level", "pull", "pressed", "stuck"}}``."""
@@ -266,21 +247,17 @@ class VirtualPigpiod(Observed):
             "counters": dict(self.counters),
         }
 
-    async def _chatter(self, pin: int, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while loop.time() < until:
-            self.hold(pin)
-            try:
-                await asyncio.sleep(0.001)
-            finally:
-                self.release(pin)
-            await asyncio.sleep(0.001)
-
-    def _touch(self, number: int) -> None:
+    def _touched(self, number: int) -> None:
         pin = self._pins[number]
         before = pin.level
         pin.driven = (not self._active_low) if self._fingers[number] else None
+        self._level_may_have_changed(pin, before)
+        self._changed()
+
+    def _set_stuck(self, number: int, level: bool | None) -> None:
+        pin = self._pins[number]
+        before = pin.level
+        pin.stuck = level
         self._level_may_have_changed(pin, before)
         self._changed()
 
@@ -316,7 +293,7 @@ class VirtualPigpiod(Observed):
                 report = _REPORT.pack(watch.sequence, 0, self._tick(), levels)
                 watch.sequence = (watch.sequence + 1) & 0xFFFF
                 self.counters["reports"] += 1
-                watch.client.stream.write(report)
+                self._send(watch.client, report)
 
     @staticmethod
     def _tick() -> int:
@@ -365,7 +342,14 @@ class VirtualPigpiod(Observed):
                 reply = _REQUEST.pack(command, p1, p2, result)
             else:
                 reply = _REPLY.pack(command, p1, p2, result)
-            client.stream.write(reply)
+            self._send(client, reply)
+
+    def _send(self, client: _Client, data: bytes) -> None:
+        """To a client that takes nothing any more, a half report would be worse than the end."""
+        client.stream.write(data)
+        if client.stream.bytes_dropped:
+            self.counters["clients_stuck"] += 1
+            self._forget(client)
 
     def _command(self, client: _Client, command: int, p1: int, p2: int) -> int:  # noqa: C901, PLR0912 - a table of the protocol
         match command:

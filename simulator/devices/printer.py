@@ -227,6 +227,7 @@ class VirtualPrinter(VirtualDevice):
         self._link_follows_power = link_follows_power
         self._paper_watchers: list[Callable[[Paper], None]] = []
         self._on = True
+        self._plug_with_power = False
         self._paper_out = False
         self._paper_low = False
         self._cover_open = False
@@ -279,8 +280,9 @@ class VirtualPrinter(VirtualDevice):
         if not self._on:
             return
         self._on = False
-        if self._link_follows_power:
+        if self._link_follows_power and self.endpoint.plugged:
             self.endpoint.unplug()
+            self._plug_with_power = True
         self._tear_off()
         self._clear_memory()
         self._reset_settings()
@@ -290,8 +292,9 @@ class VirtualPrinter(VirtualDevice):
         if self._on:
             return
         self._on = True
-        if self._link_follows_power:
+        if self._plug_with_power:
             self.endpoint.plug()
+            self._plug_with_power = False
         self._changed()
 
     async def stop(self) -> None:

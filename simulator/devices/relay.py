@@ -6,7 +6,6 @@ The daemon connects to the relay, and the relay to the broker.
 import asyncio
 import socket
 from collections import Counter
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -38,7 +37,8 @@ class Relay(Observed):
         self.latency_seconds = 0.0
         """Added to each direction, from the next bytes on."""
         self.counters: Counter[str] = Counter()
-        """``connections``, ``connections_failed``, ``bytes_up``, ``bytes_down``."""
+        """``connections``, ``connections_failed``, ``connections_reset``, ``bytes_up``,
+        ``bytes_down``."""
         self._listener = TcpListener(host, port, self._connected)
         self._mode = RelayMode.DOWN
         self._open = asyncio.Event()
@@ -97,11 +97,13 @@ class Relay(Observed):
         self.counters["connections"] += 1
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._tasks.add(task)
-        task.add_done_callback(self._served)
-        self._changed()
 
-    def _served(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        def served(_: asyncio.Task[None]) -> None:
+            connection.close()  # also where the task was cancelled before it began
+            self._tasks.discard(task)
+            self._changed()
+
+        task.add_done_callback(served)
         self._changed()
 
     async def _serve(self, near: socket.socket) -> None:
@@ -114,7 +116,6 @@ class Relay(Observed):
             if await self._connect(far):
                 await self._forward(near, far)
         finally:
-            near.close()
             far.close()
 
     async def _connect(self, far: socket.socket) -> bool:
@@ -129,12 +130,14 @@ class Relay(Observed):
 
     async def _forward(self, near: socket.socket, far: socket.socket) -> None:
         """Until both ends have said all, or one of them broke off."""
-        with suppress(ExceptionGroup):  # connection resets: both sockets are closed after it
+        try:
             async with asyncio.TaskGroup() as group:
                 for source, sink, counter in ((near, far, "bytes_up"), (far, near, "bytes_down")):
                     pipe: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_CHUNKS_IN_FLIGHT)
                     group.create_task(self._take(source, pipe, counter))
                     group.create_task(self._give(sink, pipe))
+        except* OSError:
+            self.counters["connections_reset"] += 1
 
     async def _take(
         self, source: socket.socket, pipe: asyncio.Queue[tuple[float, bytes]], counter: str

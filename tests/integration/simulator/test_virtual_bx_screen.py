@@ -123,6 +123,22 @@ async def test_a_silent_card_shows_but_does_not_answer(
             await reader.readexactly(1)
 
 
+async def test_two_cards_on_one_line_obey_only_their_own_address(until: Until) -> None:
+    line = TcpEndpoint()
+    first, second = VirtualBxScreen(line, address=1), VirtualBxScreen(line, address=2)
+    await first.start()
+    await second.start()
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", line.port)
+        writer.write(oracle_frame("A012 请到 3 号窗口"))
+        await until(second, lambda: second.counters["frames_not_mine"] == 1)
+        assert (first.text, second.text) == ("A012 请到 3 号窗口", "")
+        writer.close()
+    finally:
+        await second.stop()
+        await first.stop()
+
+
 async def test_without_power_it_is_dark_and_deaf(
     screen: VirtualBxScreen, line: Line, until: Until
 ) -> None:

@@ -239,6 +239,22 @@ async def test_a_killed_client_leaves_nothing_behind(board: VirtualPigpiod, unti
     assert board.snapshot()["pins"] == {}
 
 
+async def test_a_client_that_takes_nothing_any_more_is_dropped(board: VirtualPigpiod) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", board.port, limit=1024)
+    writer.write(struct.pack("<IIII", 99, 0, 0, 0) + struct.pack("<IIII", 19, 0, 1 << 17, 0))
+    async with asyncio.timeout(10):
+        await reader.readexactly(32)
+    writer.transport.pause_reading()
+    for _ in range(1_000_000):
+        board.hold(17)
+        board.release(17)
+        if board.counters["clients_stuck"]:
+            break
+    assert board.counters["clients_stuck"] == 1
+    assert board.snapshot()["clients"] == 0
+    writer.close()
+
+
 async def test_errors_are_the_daemon_s_own_numbers(board: VirtualPigpiod) -> None:
     def provoke() -> list[str]:
         pi = pigpio.pi("127.0.0.1", board.port)
