@@ -6,17 +6,20 @@ Both daemons use it: ``notify("READY=1", status="6 windows")`` once everything r
 ``watchdog_seconds() / 2``), ``notify("STOPPING=1")`` at the beginning of the end.
 """
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
 
 
 def notify(*assignments: str, status: str = "", environ: Mapping[str, str] = os.environ) -> bool:
     """Send ``assignments`` (``READY=1``, ``WATCHDOG=1``, …) and a one-line ``status`` for people.
 
-    Returns ``False`` without doing anything where no service manager listens. Never blocks: a
-    manager whose queue is full raises ``BlockingIOError``; other ``OSError``s when the socket is
-    gone. ``ValueError`` for an address that is neither a path nor an abstract name, for a line
+    Returns whether it was told. ``False`` where no service manager listens, and where one did and
+    does not any more, or is too busy: that is said in the log, for a hall goes on, and closes in
+    order, without its manager. Never blocks. ``ValueError`` for an address that is neither a path nor an abstract name, for a line
     that is no assignment, and for a line break, which would smuggle in another assignment.
     """
     address = environ.get("NOTIFY_SOCKET")
@@ -32,7 +35,11 @@ def notify(*assignments: str, status: str = "", environ: Mapping[str, str] = os.
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.setblocking(False)
-        manager.sendto("\n".join(lines).encode(), address)
+        try:
+            manager.sendto("\n".join(lines).encode(), address)
+        except OSError as error:
+            log.warning("the service manager can't be told %s: %s", lines[0], error)
+            return False
     return True
 
 

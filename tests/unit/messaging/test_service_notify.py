@@ -59,9 +59,12 @@ def test_an_address_of_another_kind_is_refused() -> None:
         notify("READY=1", environ={"NOTIFY_SOCKET": "vsock:2:1"})
 
 
-def test_a_manager_that_is_gone_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        notify("READY=1", environ={"NOTIFY_SOCKET": str(tmp_path / "gone")})
+def test_a_manager_that_is_gone_stops_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = {"NOTIFY_SOCKET": str(tmp_path / "gone")}
+    assert not notify("STOPPING=1", environ=gone)
+    assert "STOPPING=1" in caplog.text
 
 
 def test_the_watchdog_counts_in_seconds() -> None:

@@ -1,0 +1,259 @@
+"""The one place where a hall is put together."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from random import SystemRandom
+from typing import TypeVar
+
+from contract.commands import Refusal
+from contract.documents import HallState as StateDocument
+from contract.events import ControllerStarted
+from contract.names import DeviceId, DeviceStatus
+from edge import __version__, snapshot
+from edge.clock import Clock
+from edge.config import HallConfig
+from edge.controller import Controller
+from edge.drivers.config import Role
+from edge.hardware import Hardware
+from edge.health import Health, counters_of, state_document
+from edge.journal.journal import Journal
+from edge.queue.apply import apply
+from edge.queue.state import HallState
+from edge.stations.desk import Desk
+from edge.stations.dispenser import Dispenser, SlipDesign
+from edge.ulid import new_ulid
+from edge.upkeep import DayKeeper, SnapshotKeeper, keep_screens_fresh
+from edge.uplink import Uplink
+from edge.watchdog import feed_watchdog
+from messaging.service_notify import notify
+from messaging.session import MqttConfig, TlsConfig
+
+log = logging.getLogger(__name__)
+
+Part = TypeVar("Part")
+
+DEVICES_MAY_TAKE_SECONDS = 3.0
+"""So long a start waits for devices to answer before it says that it is ready."""
+
+
+class CannotStart(Exception):
+    """The hall can't be opened; the message says why and what to do."""
+
+
+async def run_hall(config: HallConfig, clock: Clock, stop: asyncio.Event) -> None:
+    """Run a hall until ``stop`` is set. Raises ``JournalError`` or ``CannotStart`` at the start.
+
+    What is on disk stays right whatever ends this; a clean stop also saves a snapshot and tells
+    the centre.
+    """
+    journal = await Journal.open(config.journal.path, hall=config.hall.id, new_epoch=new_ulid)
+    try:
+        state, position = await restore(journal)
+        hall = Hall(
+            config, clock, journal, Controller(config.plan(), state, position, journal, clock)
+        )
+        await hall.run(stop)
+    finally:
+        await journal.close()
+
+
+async def restore(journal: Journal) -> tuple[HallState, int]:
+    """The state that the journal's events make, and the position of the last: the newest usable
+    snapshot and the tail behind it."""
+    state, position = HallState(), 0
+    saved = await journal.load_snapshot()
+    if saved is not None and saved.state:
+        try:
+            state, position = snapshot.from_json(saved.state), saved.position
+        except snapshot.SnapshotUnreadable as error:
+            log.warning("replaying the whole journal: %s", error)
+    elif saved is not None:
+        position = saved.position
+    async for at, event in journal.events_since(position):
+        state, position = apply(state, event), at
+    return state, position
+
+
+class Hall:
+    """All parts of one hall, and the order in which they start and stop."""
+
+    def __init__(
+        self, config: HallConfig, clock: Clock, journal: Journal, controller: Controller
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._journal = journal
+        self._controller = controller
+        self._health = Health(controller, clock)
+        self._hardware = Hardware(config.devices, config.buses, self._health.status_changed)
+        self._days = DayKeeper(controller, clock)
+        self._snapshots = SnapshotKeeper(controller, journal)
+        self._desks = self._make_desks(self._hardware)
+        self._dispenser = self._make_dispenser(self._hardware)
+        self._uplink = self._make_uplink()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Open the hall, serve until ``stop``, close in the order in which nothing is lost."""
+        writer = asyncio.create_task(self._controller.run(), name="writer")
+        try:
+            await self._open()
+            await self._serve(stop)
+        finally:
+            notify("STOPPING=1")
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            await self._snapshots.save()
+
+    async def _open(self) -> None:
+        started = ControllerStarted(at=self._clock.now(), version=__version__)
+        outcome = await self._controller.record(started)
+        if isinstance(outcome, Refusal):
+            raise CannotStart(
+                f"the journal {self._config.journal.path} can't be written: {outcome.detail}. "
+                "Make room on the disk or mend it, then start again"
+            )
+        await self._days.check()
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        """Everything that works side by side. One that fails ends all: a half hall is no hall, and
+        the service manager starts it again."""
+        async with asyncio.TaskGroup() as tasks:
+            serving = [
+                tasks.create_task(self._health.run(), name="health"),
+                tasks.create_task(self._days.run(), name="days"),
+                tasks.create_task(self._snapshots.run(), name="snapshots"),
+                tasks.create_task(
+                    keep_screens_fresh(self._controller, self._refresh), name="screens"
+                ),
+                *(tasks.create_task(desk.run(), name="desk") for desk in self._desks),
+                *(
+                    tasks.create_task(supervisor.run(), name=f"device {name}")
+                    for name, supervisor in self._hardware.supervisors.items()
+                ),
+                tasks.create_task(
+                    feed_watchdog(self._controller, self._journal.check), name="watchdog"
+                ),
+            ]
+            if self._dispenser is not None:
+                serving.append(tasks.create_task(self._dispenser.run(), name="dispenser"))
+            if self._uplink is not None:
+                serving.append(tasks.create_task(self._uplink.run(), name="uplink"))
+            await self._say_ready()
+            await stop.wait()
+            log.info("stopping")
+            for task in serving:
+                task.cancel()
+
+    async def _say_ready(self) -> None:
+        devices = self._hardware.supervisors
+        await self._health.all_known(len(devices), DEVICES_MAY_TAKE_SECONDS)
+        online = sum(status is DeviceStatus.ONLINE for status in self._health.statuses.values())
+        summary = f"{len(self._desks)} windows, {online} of {len(devices)} devices online"
+        log.info("ready: %s", summary)
+        notify("READY=1", status=summary)
+
+    def _refresh(self) -> None:
+        for desk in self._desks:
+            desk.refresh()
+
+    # --- making the parts ---------------------------------------------------------------------
+
+    def _make_desks(self, hardware: Hardware) -> list[Desk]:
+        config = self._config
+
+        def at(window: int, role: Role) -> list[DeviceId]:
+            devices = config.with_role(role)
+            return [name for name, device in devices.items() if device.window == window]
+
+        return [
+            Desk(
+                self._controller,
+                self._clock,
+                number,
+                clerk=window.clerk,
+                callers=_pick(hardware.keypads, at(number, Role.CALLER)),
+                evaluators=_pick(hardware.keypads, at(number, Role.EVALUATOR)),
+                screens=_pick(hardware.screens, at(number, Role.CALL_SCREEN)),
+                language=config.hall.languages[0],
+                rating_seconds=config.rules.rating_seconds,
+            )
+            for number, window in config.windows.items()
+        ]
+
+    def _make_dispenser(self, hardware: Hardware) -> Dispenser | None:
+        config = self._config
+        keypads = _pick(hardware.keypads, config.with_role(Role.DISPENSER))
+        if not keypads:
+            return None
+        (printer,) = hardware.printers.values()
+        dispenser = Dispenser(
+            self._controller,
+            self._clock,
+            keypads=keypads,
+            printer=printer,
+            design=SlipDesign(
+                hall=config.hall.id,
+                hall_name=config.hall.name,
+                service_names={name: service.name for name, service in config.services.items()},
+                languages=config.hall.languages,
+                ticket_url=config.hall.ticket_url,
+            ),
+            rules=config.print_rules(),
+            new_ticket_id=new_ulid,
+        )
+        self._health.on_change(dispenser.printer_changed)
+        return dispenser
+
+    def _make_uplink(self) -> Uplink | None:
+        section = self._config.uplink
+        if section is None:
+            return None
+        hall = self._config.hall.id
+        password = None
+        if section.password_file is not None:
+            password = section.password_file.read_text(encoding="utf-8").strip()
+        tls = None
+        if section.tls is not None:
+            tls = TlsConfig(section.tls.ca_file, section.tls.cert_file, section.tls.key_file)
+        mqtt = MqttConfig(
+            host=section.host,
+            port=section.port,
+            client_id=hall,
+            username=section.username or hall,
+            password=password,
+            tls=tls,
+            protocol=section.protocol,
+        )
+        uplink = Uplink(
+            hall=hall,
+            journal=self._journal,
+            mqtt=mqtt,
+            state_document=self._document,
+            submit=self._controller.submit,
+            clock=self._clock,
+            random=SystemRandom(),
+            heartbeat_seconds=section.heartbeat_seconds,
+        )
+        self._controller.subscribe(lambda event, state: uplink.notify())  # noqa: ARG005
+        return uplink
+
+    def _document(self) -> StateDocument:
+        presses = [presses for desk in self._desks for presses in desk.presses]
+        if self._dispenser is not None:
+            presses += self._dispenser.presses
+        counters = counters_of(self._controller, self._hardware.supervisors, presses)
+        return state_document(
+            self._controller,
+            self._health,
+            hall=self._config.hall.id,
+            epoch=self._journal.epoch,
+            head=self._journal.head,
+            acked=self._journal.acked,
+            counters=counters | dict(self._journal.counters),
+            clock=self._clock,
+        )
+
+
+def _pick(parts: Mapping[DeviceId, Part], names: Iterable[DeviceId]) -> list[Part]:
+    return [parts[name] for name in names]

@@ -1,0 +1,108 @@
+"""One hall on real bytes: a press becomes paper, a call on a screen, a rating, and survives."""
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.real_hall import NO_PAPER_PIN, READY_PIN, REFUSED_PIN, RealHall, real_hall, until
+
+
+@pytest.fixture
+async def hall(tmp_path: Path) -> AsyncIterator[RealHall]:
+    async with real_hall(tmp_path) as running:
+        await running.start()
+        yield running
+
+
+def events_in(journal: Path, kind: str) -> int:
+    with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as database:
+        (count,) = database.execute(
+            "SELECT count(*) FROM events WHERE body ->> 'type' = ?", (f"hall.{kind}.v1",)
+        ).fetchone()
+    database.close()
+    return int(count)
+
+
+async def test_a_visit_from_button_to_rating(hall: RealHall) -> None:
+    assert await hall.press(1, "sign_on") == "accepted"
+    paper = await hall.take_a_number()
+    assert "A0001" in paper.text
+    assert await hall.press(1, "call_next") == "accepted"
+    await hall.shows(1, "A0001 请到1号窗口")
+    assert await hall.press(1, "start") == "accepted"
+    assert await hall.press(1, "finish") == "accepted"
+    assert await hall.rate(1, "very_satisfied") == "accepted"
+    assert await hall.rate(1, "very_satisfied") == "refused"
+    assert await hall.stop() == 0
+    assert events_in(hall.journal, "ticket.rated") == 1
+
+
+async def test_a_call_with_nobody_waiting_is_refused_by_the_lamp(hall: RealHall) -> None:
+    await hall.press(1, "sign_on")
+    assert await hall.press(1, "call_next") == "refused"
+
+
+async def test_after_a_kill_the_hall_goes_on_where_it_was(hall: RealHall) -> None:
+    await hall.press(1, "sign_on")
+    await hall.take_a_number()
+    await hall.take_a_number()
+    await hall.press(1, "call_next")
+    await hall.kill()
+    await hall.start()
+    await hall.shows(1, "A0001 请到1号窗口")
+    assert await hall.press(1, "start") == "accepted"
+    assert await hall.press(1, "call_next") == "accepted"
+    await hall.shows(1, "A0002")
+    paper = await hall.take_a_number()
+    assert "A0003" in paper.text
+
+
+async def test_without_paper_the_button_says_so_and_no_number_is_spent(hall: RealHall) -> None:
+    hall.printer.run_out_of_paper()
+    await until(lambda: hall.pigpiod.level(NO_PAPER_PIN))
+    assert not hall.pigpiod.level(READY_PIN)
+    flashes = len([c for c in hall.pigpiod.history if c.pin == REFUSED_PIN and c.level])
+    await hall.pigpiod.press(17)
+    await until(
+        lambda: len([c for c in hall.pigpiod.history if c.pin == REFUSED_PIN and c.level]) > flashes
+    )
+    hall.printer.refill_paper()
+    await until(lambda: hall.pigpiod.level(READY_PIN))
+    paper = await hall.take_a_number()
+    assert "A0001" in paper.text
+
+
+async def test_a_bus_that_was_unplugged_serves_again(hall: RealHall) -> None:
+    await hall.press(1, "sign_on")
+    hall.bus.unplug()
+    hall.bus.plug()
+    await until(lambda: hall.bus.modules[1].counters.total() > 0)
+    assert await hall.press(1, "pause") == "accepted"
+    await hall.shows(1, "暂停服务")
+
+
+async def test_a_screen_that_was_unplugged_shows_what_is_true_now(hall: RealHall) -> None:
+    await hall.press(1, "sign_on")
+    hall.screens[1].unplug()
+    await hall.take_a_number()
+    assert await hall.press(1, "call_next") == "accepted"
+    hall.screens[1].plug()
+    await hall.shows(1, "A0001")
+
+
+async def test_a_second_instance_on_the_same_journal_is_refused(
+    hall: RealHall, tmp_path: Path
+) -> None:
+    second = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "edge.cli", "run", "--config", str(hall.config)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await second.communicate()
+    assert second.returncode == 1
+    assert b"Traceback" not in said
+    assert str(hall.journal).encode() in said

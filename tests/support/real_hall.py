@@ -1,0 +1,233 @@
+"""A real controller process with virtual devices at the far end of real ptys and sockets."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from simulator.devices import (
+    Paper,
+    PtyEndpoint,
+    TcpEndpoint,
+    VirtualBxScreen,
+    VirtualIoModule,
+    VirtualModbusBus,
+    VirtualPigpiod,
+    VirtualPrinter,
+)
+
+PAYMENT_PIN, READY_PIN, NO_PAPER_PIN, ACCEPTED_PIN, REFUSED_PIN = 17, 5, 6, 13, 19
+CALLER_KEYS = ("call_next", "recall", "start", "finish", "no_show", "pause", "park", "sign_on")
+RATING_KEYS = ("very_satisfied", "satisfied", "neutral", "dissatisfied")
+EVALUATOR_LAMPS = ("asking", "thanks", "refused", "accepted")
+
+WAIT_SECONDS = 20.0
+
+
+class RealHall:
+    """``windows`` windows on one RS-485 pty, screens by TCP, printer by TCP, buttons by GPIO."""
+
+    def __init__(self, folder: Path, windows: int = 2, extra: str = "") -> None:
+        self.folder = folder
+        self.numbers = range(1, windows + 1)
+        self.extra = extra
+        self.pigpiod = VirtualPigpiod(resistors=[PAYMENT_PIN])
+        self.printer = VirtualPrinter(TcpEndpoint())
+        self.screens = {n: VirtualBxScreen(TcpEndpoint()) for n in self.numbers}
+        self.callers = {n: VirtualIoModule(n) for n in self.numbers}
+        self.evaluators = {n: VirtualIoModule(100 + n) for n in self.numbers}
+        self.bus = VirtualModbusBus(
+            PtyEndpoint(folder / "rs485"), [*self.callers.values(), *self.evaluators.values()]
+        )
+        self.config = folder / "hall.toml"
+        self.journal = folder / "journal.db"
+        self.log = folder / "edge.log"
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start_devices(self) -> None:
+        for device in (self.pigpiod, self.printer, self.bus, *self.screens.values()):
+            await device.start()
+        self.config.write_text(self._toml(), encoding="utf-8")
+
+    async def stop_devices(self) -> None:
+        for device in (self.pigpiod, self.printer, self.bus, *self.screens.values()):
+            await device.stop()
+
+    async def start(self) -> None:
+        """Start the controller and return when it says that it is ready."""
+        path = self.folder / "notify"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(path))
+            manager.setblocking(False)
+            with self.log.open("ab") as log:
+                self.process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "edge.cli",
+                    "run",
+                    "--config",
+                    str(self.config),
+                    stderr=log,
+                    env={
+                        **os.environ,
+                        "NOTIFY_SOCKET": str(path),
+                        "GPIOZERO_PIN_FACTORY": "pigpio",
+                        "PIGPIO_ADDR": "127.0.0.1",
+                        "PIGPIO_PORT": str(self.pigpiod.port),
+                    },
+                )
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(WAIT_SECONDS):
+                while b"READY=1" not in await loop.sock_recv(manager, 4096):
+                    pass
+
+    async def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await self.process.wait()
+
+    # --- what people do and see ---------------------------------------------------------------
+
+    async def take_a_number(self) -> Paper:
+        """Press the button, and return the paper."""
+        before = len(self.printer.papers)
+        await self.pigpiod.press(PAYMENT_PIN)
+        await until(lambda: len(self.printer.papers) > before)
+        return self.printer.papers[-1]
+
+    async def press(self, window: int, key: str) -> str:
+        """Press a caller's key; the lamp that answers."""
+        return await self._pressed(self.callers[window], CALLER_KEYS.index(key), (0, 1))
+
+    async def rate(self, window: int, rating: str) -> str:
+        return await self._pressed(self.evaluators[window], RATING_KEYS.index(rating), (3, 2))
+
+    async def _pressed(self, module: VirtualIoModule, key: int, lamps: tuple[int, int]) -> str:
+        await until(lambda: not any(module.outputs[lamp] for lamp in lamps))
+        seen = len(module.history)
+        await module.press(key)
+
+        def lit() -> set[int]:
+            changes = list(module.history)[seen:]
+            return {change.output for change in changes if change.on}
+
+        await until(lambda: bool(lit() & set(lamps)))
+        return "accepted" if lamps[0] in lit() else "refused"
+
+    async def shows(self, window: int, text: str) -> None:
+        await until(lambda: text in self.screens[window].text)
+
+    # --- the file -----------------------------------------------------------------------------
+
+    def _toml(self) -> str:
+        caller_keys = ", ".join(f"{key} = {n}" for n, key in enumerate(CALLER_KEYS))
+        rating_keys = ", ".join(f"{key} = {n}" for n, key in enumerate(RATING_KEYS))
+        lamps = ", ".join(f"{lamp} = {n}" for n, lamp in enumerate(EVALUATOR_LAMPS))
+        parts = [
+            f"""
+[hall]
+id = "riverside"
+name = {{ zh = "滨江营业厅", en = "Riverside" }}
+time_zone = "Asia/Shanghai"
+
+[journal]
+path = "{self.journal}"
+
+[services.payment]
+name = {{ zh = "缴费", en = "Payment" }}
+prefix = "A"
+numbers = [1, 9999]
+
+[rules]
+no_show_after_calls = 1
+no_show_after_seconds = 0
+
+[buses.desks]
+port = "{self.bus.endpoint.url}"
+
+[devices.printer]
+driver = "escpos"
+role = "printer"
+port = "{self.printer.endpoint.url}"
+
+[devices.buttons]
+driver = "gpio"
+role = "dispenser"
+keys = {{ payment = {PAYMENT_PIN} }}
+
+[devices.buttons.lamps]
+ready = {READY_PIN}
+no_paper = {NO_PAPER_PIN}
+accepted = {ACCEPTED_PIN}
+refused = {REFUSED_PIN}
+{self.extra}
+"""
+        ]
+        parts += [
+            f"""
+[windows.{n}]
+skills = "all"
+clerk = "{1000 + n}"
+
+[devices.bar-{n}]
+driver = "onbon_bx"
+role = "call_screen"
+window = {n}
+port = "{self.screens[n].endpoint.url}"
+
+[devices.caller-{n}]
+driver = "modbus_io"
+role = "caller"
+window = {n}
+bus = "desks"
+unit = {self.callers[n].unit}
+keys = {{ {caller_keys} }}
+lamps = {{ accepted = 0, refused = 1 }}
+
+[devices.evaluator-{n}]
+driver = "modbus_io"
+role = "evaluator"
+window = {n}
+bus = "desks"
+unit = {self.evaluators[n].unit}
+keys = {{ {rating_keys} }}
+lamps = {{ {lamps} }}
+"""
+            for n in self.numbers
+        ]
+        return "".join(parts)
+
+
+@asynccontextmanager
+async def real_hall(folder: Path, windows: int = 2, extra: str = "") -> AsyncIterator[RealHall]:
+    """Devices plugged in; the controller is started by the caller, and stopped here."""
+    hall = RealHall(folder, windows, extra)
+    await hall.start_devices()
+    try:
+        yield hall
+    finally:
+        if hall.process is not None and hall.process.returncode is None:
+            await hall.kill()
+        await hall.stop_devices()
+
+
+async def until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
+    """Return when it is true; raises ``TimeoutError``."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
