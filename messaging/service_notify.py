@@ -19,8 +19,9 @@ def notify(*assignments: str, status: str = "", environ: Mapping[str, str] = os.
 
     Returns whether it was told. ``False`` where no service manager listens, and where one did and
     does not any more, or is too busy: that is said in the log, for a hall goes on, and closes in
-    order, without its manager. Never blocks. ``ValueError`` for an address that is neither a path nor an abstract name, for a line
-    that is no assignment, and for a line break, which would smuggle in another assignment.
+    order, without its manager. Never blocks. ``ValueError`` for an address that is neither a path
+    nor an abstract name, for a line that is no assignment, and for a line break, which would
+    smuggle in another assignment.
     """
     address = environ.get("NOTIFY_SOCKET")
     if not address:
