@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from gpiozero import Device, DigitalInputDevice, DigitalOutputDevice
-from gpiozero.pins.local import LocalPiFactory
 from pydantic import Field, model_validator
 
 from contract.names import DeviceId
@@ -37,7 +36,7 @@ _MAX_EDGES = 512
 
 _Result = TypeVar("_Result")
 MakeFactory = Callable[[], Any]
-"""Makes a ``gpiozero.pins.Factory``; called at every (re)opening, on the worker thread."""
+"""Gives a ``gpiozero.pins.Factory``; called at every (re)opening, on the worker thread."""
 
 Pin = Annotated[int, Field(ge=0, le=27)]
 
@@ -91,10 +90,11 @@ class GpioConfig(DeviceConfig):
 
 @runtime_checkable
 class Severable(Protocol):
-    """A factory whose pins can be lost; see ``pigpio_pins.PigpioPins``."""
+    """A factory of one keypad alone, whose pins can be lost; see ``pigpio_pins.PigpioPins``."""
 
     def sever(self) -> None: ...
     def discard(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class GpioKeypad:
@@ -102,16 +102,16 @@ class GpioKeypad:
 
     def __init__(
         self,
-        device: DeviceId,
+        device_id: DeviceId,
         config: GpioConfig,
         on_status: StatusCallback,
         *,
         make_factory: MakeFactory | None = None,
     ) -> None:
-        self.id = device
+        self.id = device_id
         self._config = config
         self._make_factory = make_factory or factory_of(config)
-        self._core = KeypadCore(device, config.keys, config.lamps, on_status)
+        self._core = KeypadCore(device_id, config.keys, config.lamps, on_status)
         self._lamp_wish = asyncio.Event()
         self._edges = _Edges()
 
@@ -285,8 +285,9 @@ class _Pins:
             self._factory.discard()
         for device in (*self._keys.values(), *self._lamps.values()):
             device.close()
-        # This machine's own pins are one factory for all keypads: closing it would close theirs.
-        if self._factory is not None and not isinstance(self._factory, LocalPiFactory):
+        # A connection is this keypad's own. This machine's pins are one factory for all keypads:
+        # closing it would close theirs.
+        if isinstance(self._factory, Severable):
             self._factory.close()
 
 

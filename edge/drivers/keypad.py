@@ -16,14 +16,14 @@ class KeypadCore:
 
     def __init__(
         self,
-        device: DeviceId,
+        device_id: DeviceId,
         keys: Iterable[str],
         lamps: Iterable[str],
         on_status: StatusCallback,
         *,
         press_seconds: float = STABLE_SECONDS,
     ) -> None:
-        self.health = Health(device, on_status)
+        self.health = Health(device_id, on_status)
         self.lamps: Mapping[str, Lamp] = {name: Lamp() for name in lamps}
         self._filter = KeyFilter(keys, press_seconds=press_seconds)
         self._callback: PressCallback | None = None

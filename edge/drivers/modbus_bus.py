@@ -127,16 +127,16 @@ class ModbusBus:
 
     def __init__(
         self,
-        bus: DeviceId,
+        bus_id: DeviceId,
         config: BusConfig,
         on_status: StatusCallback,
         *,
         open_link: LinkOpener | None = None,
     ) -> None:
-        self.id = bus
+        self.id = bus_id
         self._config = config
         self._open_link = open_link or _open_link
-        self._health = Health(bus, on_status)
+        self._health = Health(bus_id, on_status)
         self._seats: dict[int, _Seat] = {}
         self._wake = asyncio.Event()
         self._silence = max(3.5 * 11 / config.baud, _SHORTEST_SILENCE_SECONDS)

@@ -75,19 +75,21 @@ class ModbusKeypad:
     """A ``Keypad``. It lives on its bus, which has to run beside it."""
 
     def __init__(
-        self, device: DeviceId, config: ModbusIoConfig, bus: ModbusBus, on_status: StatusCallback
+        self, device_id: DeviceId, config: ModbusIoConfig, bus: ModbusBus, on_status: StatusCallback
     ) -> None:
-        self.id = device
+        self.id = device_id
         self.address = config.unit
         self.poll = config.poll()
         self._config = config
         self._bus = bus
         # Polls come at best every few milliseconds and at worst every 60: the first that sees a
         # key down counts, else a short tap would need two.
-        self._core = KeypadCore(device, config.keys, config.lamps, on_status, press_seconds=0.0)
+        self._core = KeypadCore(device_id, config.keys, config.lamps, on_status, press_seconds=0.0)
         self._written: tuple[bool, ...] | None = None
         """The outputs as the module confirmed them; ``None``: not known for sure."""
         self._sent: tuple[bool, ...] = ()
+        self._polled = False
+        """Its keys were seen: a module that only took its lamps would not see a press yet."""
         self._rewrite_at = 0.0
         self._refused: dict[Function, int] = {}
         """Exception codes by the functions that the module refuses now."""
@@ -135,6 +137,7 @@ class ModbusKeypad:
         if reply.exception is not None:
             self._refused[request.function] = reply.exception
         elif request.function is Function.READ_INPUTS:
+            self._polled = True
             for key, channel in self._config.keys.items():
                 down = (reply.values[channel] == 1) != self._config.keys_active_low
                 self._core.sample(key, down, at)
@@ -146,10 +149,11 @@ class ModbusKeypad:
             function, code = next(iter(self._refused.items()))
             detail = f"{function.name.lower()} is refused by the module with exception {code}"
             self._core.health.report(DeviceStatus.FAULT, detail)
-        else:
+        elif self._polled:
             self._core.present()
 
     def absent(self, why: str) -> None:
+        self._polled = False
         self._written = None
         self._refused.clear()
         self._core.absent(why)

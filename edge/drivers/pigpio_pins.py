@@ -1,76 +1,163 @@
-"""GPIO pins over a socket: gpiozero's pigpio factory, made to notice and survive a lost daemon.
+"""GPIO pins over a socket: gpiozero's pigpio factory, on a client that survives a lost daemon.
 
-pigpio's client was written for a daemon that never goes away. Its calls have no time-out, its
-notification thread spins at 100 % CPU once the far end has closed, and a failed connection is a
-banner on standard output. So: ask first whether a daemon answers, and on a loss cut both of its
-sockets, which ends the blocked call and the thread. The attributes used here are those of pigpio
-1.78, its last release.
+pigpio's own client was written for a daemon that never goes away: its calls have no time-out, its
+report thread spins at 100 % CPU once the far end has closed, a refused connection is a banner on
+standard output, and what a pin was before the first report is only guessed, which loses the first
+press of a key whose pull resistor is set after connecting. So connecting and reports are ours, and
+pigpio's commands run on them. What is used of its inside is that of 1.78, its last release.
+
+Source of the bytes: the pigpio socket interface.
 """
 
-import atexit
 import socket
 import struct
+import threading
 from contextlib import suppress
+from typing import Any, Protocol
 
-from gpiozero.pins.pigpio import PiGPIOFactory
+import pigpio
+from gpiozero.pins.pi import PiFactory
+from gpiozero.pins.pigpio import PiGPIOFactory, PiGPIOPin
 
-_CONNECT_SECONDS = 2.0
-_READ_BANK_1 = struct.pack("<4I", 10, 0, 0, 0)
-"""A command without effect (pigpio's socket protocol: command, two parameters, length)."""
+_SECONDS = 2.0
+"""For connecting, and for each answer."""
+_COMMAND = struct.Struct("<4I")
+"""Command, two parameters, and a length; in the answer the last is the result."""
+_OPEN_REPORTS = 99
+_REPORT = struct.Struct("<HHII")
+"""Sequence number, flags (0: levels changed), microseconds, levels of GPIO 0 to 31."""
 
 
 class PigpioPins(PiGPIOFactory):  # type: ignore[misc] # gpiozero has no types
-    """Raises ``OSError`` when no daemon answers at ``host:port``."""
+    """Pins of the daemon at ``host:port``. Raises ``OSError`` when none answers there."""
 
     def __init__(self, host: str, port: int) -> None:
-        _ask(host, port)
-        super().__init__(host, port)
+        PiFactory.__init__(self)  # not PiGPIOFactory's: it connects with pigpio's own client
+        self.pin_class = PiGPIOPin
+        self._host = host
+        self._port = port
+        self._spis: list[Any] = []
+        self._connection = _Client(host, port)
 
     def sever(self) -> None:
         """Cut the connection: whoever is blocked in a call gets an error. From any thread."""
-        connection = self._connection
-        if connection is None:
-            return
-        if connection._notify is not None:
-            connection._notify.go = False  # ends its thread, which then closes its socket
-            _shut(connection._notify.sl.s)
-        _shut(connection.sl.s)
+        if self._connection is not None:
+            self._connection.sever()
 
     def discard(self) -> None:
         """After ``sever``, when nobody is in a call any more: closing pins says nothing to the
         lost daemon."""
-        connection = self._connection
-        if connection is None:
-            return
-        connection._notify = None
-        if connection.sl.s is not None:
-            connection.sl.s.close()
-            connection.sl.s = None
-
-    def close(self) -> None:
-        connection = self._connection
-        if connection is None:
-            return
-        notifications = connection._notify
-        super().close()
-        atexit.unregister(connection.stop)  # else every reconnect stays in memory
-        if notifications is not None:
-            _shut(notifications.sl.s)  # its thread waits for a last word that may never come
+        if self._connection is not None:
+            self._connection.stop()
 
 
-def _ask(host: str, port: int) -> None:
-    """One command and its answer, with a time-out."""
-    with socket.create_connection((host, port), _CONNECT_SECONDS) as sock:
-        sock.sendall(_READ_BANK_1)
-        answer = b""
-        while len(answer) < len(_READ_BANK_1):
-            data = sock.recv(len(_READ_BANK_1) - len(answer))
-            if not data:
-                raise ConnectionError(f"no pigpio daemon at {host}:{port}: it hung up")
-            answer += data
+class _Client(pigpio.pi):  # type: ignore[misc] # pigpio has no types
+    """pigpio's commands; ``sl`` and ``_notify`` are what they expect of a connection."""
+
+    def __init__(self, host: str, port: int) -> None:
+        # pigpio's constructor is what this class is in place of.
+        self.connected = True
+        self._notify: _Reports | None = None
+        self.sl = pigpio._socklock()
+        self.sl.s = _connect(host, port)
+        try:
+            self._notify = _Reports(self, _connect(host, port))
+        except BaseException:
+            self.sl.s.close()
+            raise
+
+    def sever(self) -> None:
+        for sock in (self.sl.s, None if self._notify is None else self._notify.sock):
+            if sock is not None:
+                with suppress(OSError):  # it is down already
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
-def _shut(sock: socket.socket | None) -> None:
-    if sock is not None:
+class _Callback(Protocol):
+    """What pigpio registers for a pin."""
+
+    gpio: int
+    edge: int
+    """0 rising, 1 falling, 2 both."""
+    bit: int
+
+    def func(self, gpio: int, level: int, tick: int) -> None: ...
+
+
+class _Reports(threading.Thread):
+    """Level changes as the daemon reports them, on a socket and a thread of their own."""
+
+    def __init__(self, client: _Client, sock: socket.socket) -> None:
+        super().__init__(name="pigpio-reports", daemon=True)
+        self.sock = sock
+        self._client = client
+        self._callbacks: list[_Callback] = []
+        self._levels = 0
+        try:
+            sock.sendall(_COMMAND.pack(_OPEN_REPORTS, 0, 0, 0))
+            self._handle = _COMMAND.unpack(_receive(sock, _COMMAND.size))[3]
+        except BaseException:
+            sock.close()
+            raise
+        sock.settimeout(None)
+        self.start()
+
+    def append(self, callback: _Callback) -> None:
+        """Called by pigpio when a pin is to be watched."""
+        levels = self._client.read_bank_1()
+        self._levels = self._levels & ~callback.bit | levels & callback.bit
+        self._callbacks = [*self._callbacks, callback]
+        self._watch()
+
+    def remove(self, callback: _Callback) -> None:
+        self._callbacks = [known for known in self._callbacks if known is not callback]
+        self._watch()
+
+    def _watch(self) -> None:
+        bits = 0
+        for callback in self._callbacks:
+            bits |= callback.bit
+        self._client.notify_begin(self._handle, bits)
+
+    def stop(self) -> None:
+        """Called by pigpio at the end."""
         with suppress(OSError):  # it is down already
-            sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.join(_SECONDS)
+
+    def run(self) -> None:
+        try:
+            while True:
+                _, flags, tick, levels = _REPORT.unpack(_receive(self.sock, _REPORT.size))
+                if flags == 0:
+                    self._changed(levels, tick)
+        except OSError:
+            pass  # lost or stopped; whoever uses the pins finds that the commands fail
+        finally:
+            self.sock.close()
+
+    def _changed(self, levels: int, tick: int) -> None:
+        changed = levels ^ self._levels
+        self._levels = levels
+        for callback in self._callbacks:
+            level = int(levels & callback.bit != 0)
+            if changed & callback.bit and callback.edge ^ level:
+                callback.func(callback.gpio, level, tick)
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    sock = socket.create_connection((host, port), _SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
+
+
+def _receive(sock: socket.socket, size: int) -> bytes:
+    """Exactly so many bytes. Raises ``OSError``."""
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            raise ConnectionError("the pigpio daemon hung up")
+        data += more
+    return data

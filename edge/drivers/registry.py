@@ -13,9 +13,11 @@ from pydantic import Field
 
 from contract.names import DeviceId
 from edge.drivers.config import DeviceConfig
+from edge.drivers.escpos import EscposConfig, EscposPrinter
 from edge.drivers.gpio import GpioConfig, GpioKeypad
 from edge.drivers.modbus_bus import ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
+from edge.drivers.onbon_bx import OnbonConfig, OnbonScreen
 from edge.drivers.roles import Device, StatusCallback
 
 GROUP = "nowserving.drivers"
@@ -54,11 +56,21 @@ def _gpio(device: DeviceId, config: GpioConfig, around: Surroundings) -> Device:
     return GpioKeypad(device, config, around.on_status)
 
 
+def _escpos(device: DeviceId, config: EscposConfig, around: Surroundings) -> Device:
+    return EscposPrinter(device, config, around.on_status)
+
+
+def _onbon_bx(device: DeviceId, config: OnbonConfig, around: Surroundings) -> Device:
+    return OnbonScreen(device, config, around.on_status)
+
+
 def _modbus_io(device: DeviceId, config: ModbusIoConfig, around: Surroundings) -> Device:
     return ModbusKeypad(device, config, around.buses[config.bus], around.on_status)
 
 
 BUILT_IN: tuple[Driver[Any], ...] = (
+    Driver(EscposConfig, _escpos),
+    Driver(OnbonConfig, _onbon_bx),
     Driver(GpioConfig, _gpio),
     Driver(ModbusIoConfig, _modbus_io),
 )
