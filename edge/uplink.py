@@ -46,7 +46,8 @@ LIVE_IN_FLIGHT = 15
 STATE_AT_MOST_EVERY_SECONDS = 0.25
 GOODBYE_SECONDS = 2.0
 STEADY_AFTER_SECONDS = 10.0
-"""A connection that lived so long was a good one: the next attempt does not wait long."""
+"""A connection that lived so long was a good one, even if the centre had nothing to confirm: the
+next attempt does not wait long."""
 NEW_EPOCH_AT_MOST_EVERY_SECONDS = 3600.0
 
 
@@ -120,21 +121,28 @@ class Uplink:
     async def run(self) -> None:
         """Connect, converse, and connect again, until cancelled; then say goodbye."""
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
         while True:
             began = loop.time()
             try:
-                await self._converse()
+                await self._converse_until_cancelled()
             except _JournalIsOldCopy as discovery:
                 await self._leave_epoch(discovery)
             except (SessionLost, SubscribeRefused, JournalError) as error:
                 self._note_trouble(error)
-            if task is not None and task.cancelling():
-                # A connection that breaks while we are cancelled hides it (Python before 3.13).
-                raise asyncio.CancelledError
             if loop.time() - began >= STEADY_AFTER_SECONDS:
                 self._backoff.reset()
             await asyncio.sleep(self._backoff.next_delay())
+
+    async def _converse_until_cancelled(self) -> None:
+        """In a task of its own: a connection that breaks in the instant in which we are cancelled
+        would hide that from us, as task groups do before Python 3.13."""
+        conversation = asyncio.create_task(self._converse())
+        try:
+            await asyncio.shield(conversation)
+        except asyncio.CancelledError:
+            conversation.cancel()
+            await asyncio.gather(conversation, return_exceptions=True)
+            raise
 
     def _note_trouble(self, error: Exception) -> None:
         """Each trouble is said once, not at every attempt in a week without a network."""
@@ -249,6 +257,7 @@ class Uplink:
             return
         connection.ring()
         if answer is Answer.PROGRESS:
+            self._backoff.reset()
             try:
                 await self._journal.save_acked(ack.seq)
             except JournalError as error:  # it is known in memory, and written later
