@@ -86,20 +86,21 @@ def _example(owner: type[BaseModel] | None, key: str) -> str:
     if next(_models_in(info.annotation), None):
         return f"[{key}]"
     if info.examples:
-        return f"{key} = {_toml(info.examples[0])}"
+        return f"{key} = {toml_value(info.examples[0])}"
     if info.is_required() or info.default is None:
         return ""
-    return f"{key} = {_toml(info.default)}"
+    return f"{key} = {toml_value(info.default)}"
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A value as it stands in a TOML file."""
     match value:
         case bool():
             return str(value).lower()
         case dict():
-            return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
+            return "{ " + ", ".join(f"{k} = {toml_value(v)}" for k, v in value.items()) + " }"
         case list() | tuple():
-            return "[" + ", ".join(map(_toml, value)) + "]"
+            return "[" + ", ".join(map(toml_value, value)) + "]"
         case int() | float():
             return str(value)
     return f'"{value}"'
