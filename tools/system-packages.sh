@@ -47,7 +47,7 @@ else
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
     install() {
         $as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends $packages >&2
+            apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends $packages >&2
     }
     # The lists of a machine that was long off, or is fresh, are stale or not there at all.
     install || { $as_root apt-get update -qq >&2 && install; }

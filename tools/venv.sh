@@ -36,12 +36,13 @@ pip_install() {
     fi
 }
 
-if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+if [ ! -e "$venv/.made" ]; then
     python=$("$root/tools/find-python.sh")
     say "Making $venv with $("$python" --version) ($python)"
     "$python" -m venv --clear "$venv"
     # Our five distributions build with this one setuptools, instead of fetching it five times.
     pip_install setuptools
+    touch "$venv/.made"
 fi
 say "Installing: $*"
 pip_install --no-build-isolation "$@"
