@@ -8,7 +8,7 @@ from contract.names import DeviceStatus
 from edge.drivers.roles import Device
 from edge.drivers.supervisor import Supervisor
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 class Log:
@@ -44,9 +44,9 @@ class Log:
 
 
 @asynccontextmanager
-async def supervised(devices: Iterable[Device], log: Log) -> AsyncIterator[None]:
-    """Run devices as the daemon runs them."""
-    tasks = [asyncio.create_task(Supervisor(device, log.on_status).run()) for device in devices]
+async def supervised(devices: Iterable[Device]) -> AsyncIterator[None]:
+    """Run devices under supervisors. Statuses come from the devices alone."""
+    tasks = [asyncio.create_task(Supervisor(device, _unheard).run()) for device in devices]
     try:
         yield
     finally:
@@ -55,3 +55,7 @@ async def supervised(devices: Iterable[Device], log: Log) -> AsyncIterator[None]
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def _unheard(device: str, status: DeviceStatus, detail: str) -> None:
+    """What a supervisor says beside its device; in the daemon ``OncePerChange`` hears both."""
