@@ -1,0 +1,234 @@
+"""From the broker to the store, and the answer back to the halls.
+
+Messages are read as fast as they come, committed in groups, and only then acknowledged: an
+acknowledgement says "everything of this epoch up to here is on this disk". It is cumulative and is
+given for duplicates too, since a duplicate means that the hall has missed the answer.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+
+from cloud_sync.reading import DeadLetter, Received, read_events, read_state
+from cloud_sync.store import Committed, Position, Store
+from contract import topics
+from contract.documents import Ack, HallState
+from messaging.session import Backoff, Message, PublishRefused, Session
+
+log = logging.getLogger(__name__)
+
+GROUP_EVENTS = 500
+"""Committed together at most."""
+PENDING_EVENTS = 5_000
+"""Read ahead of the commit at most; then the broker waits."""
+GAP_PATIENCE_SECONDS = 1.0
+GAP_CEILING_SECONDS = 30.0
+ACKS_AT_ONCE = 20
+
+
+@dataclass(slots=True)
+class _Gap:
+    since_seq: int
+    ask_at: float
+    backoff: Backoff
+
+
+class Gaps:
+    """Which streams wait for something that was skipped, and when to ask for it. Pure.
+
+    Live events overtake the backlog, so a gap is normal while it is being filled: only one that
+    has not moved for a while is asked for, ever more seldom.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._gaps: dict[tuple[str, str], _Gap] = {}
+
+    def __len__(self) -> int:
+        return len(self._gaps)
+
+    def note(self, position: Position, now: float) -> None:
+        """A stream has come to ``position``. ``now``: seconds of any steady clock."""
+        key = (position.hall, position.epoch)
+        if position.contiguous >= position.highest:
+            self._gaps.pop(key, None)
+            return
+        gap = self._gaps.get(key)
+        if gap is None or gap.since_seq != position.contiguous:
+            backoff = Backoff(self._random, 2 * GAP_PATIENCE_SECONDS, GAP_CEILING_SECONDS)
+            self._gaps[key] = _Gap(position.contiguous, now + GAP_PATIENCE_SECONDS, backoff)
+
+    def due(self, now: float) -> list[tuple[str, Ack]]:
+        """What to ask for now: (hall, acknowledgement with ``resend``)."""
+        asks = []
+        for (hall, epoch), gap in self._gaps.items():
+            if now >= gap.ask_at:
+                gap.ask_at = now + gap.backoff.next_delay()
+                asks.append((hall, Ack(epoch=epoch, seq=gap.since_seq, resend=True)))
+        return asks
+
+
+class Answers:
+    """Acknowledgements that wait to be sent: the newest per stream."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], Ack] = {}
+        self._some = asyncio.Event()
+
+    def put(self, hall: str, ack: Ack) -> None:
+        key = (hall, ack.epoch)
+        before = self._waiting.pop(key, None)
+        if before is not None and before.resend and before.seq == ack.seq:
+            ack = ack.model_copy(update={"resend": True})
+        self._waiting[key] = ack
+        self._some.set()
+
+    async def send(self, session: Session) -> None:
+        """Send what comes, until the session is lost."""
+        while True:
+            await self._some.wait()
+            waiting, self._waiting = self._waiting, {}
+            self._some.clear()
+            pairs = [(hall, ack) for (hall, _), ack in waiting.items()]
+            for start in range(0, len(pairs), ACKS_AT_ONCE):
+                async with asyncio.TaskGroup() as group:
+                    for hall, ack in pairs[start : start + ACKS_AT_ONCE]:
+                        group.create_task(_send_ack(session, hall, ack))
+
+
+async def _send_ack(session: Session, hall: str, ack: Ack) -> None:
+    try:
+        await session.publish(topics.ack(hall), ack.model_dump_json().encode(), retain=True)
+    except PublishRefused as refused:
+        log.error("the broker does not let us acknowledge: %s", refused)
+
+
+class Ingest:
+    """Everything that halls send. One ``run`` per session; ``commit_all`` runs for ever."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        monotonic: Callable[[], float],
+        now: Callable[[], datetime],
+        random: Random,
+        on_state: Callable[[HallState, bool], None],
+        on_commit: Callable[[Iterable[str]], None],
+    ) -> None:
+        """``on_state(state, retained)`` for each state document; ``on_commit(halls)`` with the
+        halls of which something is new in the store."""
+        self._store = store
+        self._monotonic = monotonic
+        self._now = now
+        self._on_state = on_state
+        self._on_commit = on_commit
+        self._gaps = Gaps(random)
+        self._retry = Backoff(random)
+        self._answers = Answers()
+        self._events: list[Received] = []
+        self._dead_letters: list[DeadLetter] = []
+        self._some = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.counters: Counter[str] = Counter()
+        """Since the start: events, duplicates, faults, unknown_types, dead_letters, resends …"""
+
+    async def run(self, session: Session) -> None:
+        """Serve this session until it is lost (raises ``SessionLost`` in a group)."""
+        await session.subscribe(topics.EVENTS_OF_ALL, topics.BACKLOG_OF_ALL, topics.STATES_OF_ALL)
+        # Whatever was in the broker when it or we went down is gone: ask everybody.
+        for position in await self._store.positions():
+            self._gaps.note(position, self._monotonic())
+            ack = Ack(epoch=position.epoch, seq=position.contiguous, resend=True)
+            self._answers.put(position.hall, ack)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(session))
+            tasks.create_task(self._answers.send(session))
+            tasks.create_task(self._ask_for_gaps())
+
+    async def _read(self, session: Session) -> None:
+        async for message in session.messages():
+            await self._room.wait()
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if message.topic.endswith("/state"):
+            self._take_state(message)
+        else:
+            reading = read_events(message.topic, message.payload)
+            self._events += reading.events
+            self._dead_letters += reading.dead_letters
+            for event in reading.events:
+                if event.fault is not None:
+                    self.counters["faults"] += 1
+                    log.warning("event %d of %s: %s", event.seq, event.hall, event.fault)
+                elif event.event is None:
+                    self.counters["unknown_types"] += 1
+        if len(self._events) >= PENDING_EVENTS or len(self._dead_letters) >= PENDING_EVENTS:
+            self._room.clear()
+        self._some.set()
+
+    def _take_state(self, message: Message) -> None:
+        if not message.payload:
+            return  # a retained state was deleted: the hall is taken out of service
+        state = read_state(message.topic, message.payload)
+        if isinstance(state, DeadLetter):
+            self._dead_letters.append(state)
+        else:
+            self._on_state(state, message.retain)
+
+    async def commit_all(self) -> None:
+        """Commit what was read, in groups; while one is written the next one gathers.
+
+        A database that fails is tried again and again: nothing is acknowledged meanwhile.
+        """
+        while True:
+            await self._some.wait()
+            events, self._events = self._events[:GROUP_EVENTS], self._events[GROUP_EVENTS:]
+            dead_letters, self._dead_letters = self._dead_letters, []
+            if len(self._events) < PENDING_EVENTS:
+                self._room.set()
+            if not self._events:
+                self._some.clear()
+            if events or dead_letters:
+                self._answer(await self._commit(events, dead_letters))
+
+    async def _commit(self, events: list[Received], dead_letters: list[DeadLetter]) -> Committed:
+        while True:
+            try:
+                committed = await self._store.commit(events, dead_letters, self._now().isoformat())
+            except sqlite3.Error as error:
+                self.counters["database_errors"] += 1
+                delay = self._retry.next_delay()
+                log.critical("can't commit, nothing is acknowledged: %r", error)
+                await asyncio.sleep(delay)
+            else:
+                self._retry.reset()
+                self.counters["events"] += committed.inserted
+                self.counters["duplicates"] += committed.duplicates
+                self.counters["dead_letters"] += len(dead_letters)
+                self.counters["commits"] += 1
+                for letter in dead_letters:
+                    log.warning("dead letter on %s: %s", letter.topic, letter.reason)
+                return committed
+
+    def _answer(self, committed: Committed) -> None:
+        now = self._monotonic()
+        for position in committed.positions:
+            self._gaps.note(position, now)
+            self._answers.put(position.hall, Ack(epoch=position.epoch, seq=position.contiguous))
+        self._on_commit([position.hall for position in committed.positions])
+
+    async def _ask_for_gaps(self) -> None:
+        while True:
+            await asyncio.sleep(GAP_PATIENCE_SECONDS / 4)
+            for hall, ack in self._gaps.due(self._monotonic()):
+                self.counters["resends"] += 1
+                log.info("%s: asking again from seq %d of %s", hall, ack.seq + 1, ack.epoch)
+                self._answers.put(hall, ack)

@@ -1,0 +1,217 @@
+"""What dashboards see: one retained document per hall, and one for the network.
+
+A document is published when it has changed, at most every 250 ms, and every few seconds anyway so
+that the age of the heartbeat stays true.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from pydantic import BaseModel
+
+from cloud_sync.store import HallFacts, ServiceFacts, Store
+from contract import topics
+from contract.documents import HallLive, HallState, NetworkLive, Satisfaction, ServiceLive
+from contract.names import SATISFIED_RATINGS, Presence
+from messaging.session import PublishRefused, Session
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 0.25
+RENEW_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Hall:
+    state: HallState | None = None
+    heard_at: float | None = None
+    """When its last own heartbeat came; a retained one tells nothing of its age."""
+    first_seen_at: float = 0.0
+    dirty: bool = True
+    published: BaseModel | None = None
+    published_at: float = field(default=float("-inf"))
+    live: HallLive | None = None
+
+
+class Live:
+    """Keeps the live documents. ``on_state`` and ``on_commit`` say what is new."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        stale_seconds: float,
+        monotonic: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        """``stale_seconds``: a hall that was not heard for so long is lost."""
+        self._store = store
+        self._stale_seconds = stale_seconds
+        self._monotonic = monotonic
+        self._now = now
+        self._halls: dict[str, _Hall] = {}
+        self._network: NetworkLive | None = None
+        self._network_at = float("-inf")
+
+    def on_state(self, state: HallState, retained: bool) -> None:
+        """A hall's state document came."""
+        hall = self._hall(state.hall)
+        if state.presence is Presence.LOST and hall.state is not None:
+            # The last will knows nothing else: keep what the hall said itself.
+            hall.state = hall.state.model_copy(update={"presence": Presence.LOST})
+        else:
+            hall.state = state
+        if not retained and state.presence is Presence.ONLINE:
+            hall.heard_at = self._monotonic()
+        hall.dirty = True
+
+    def on_commit(self, halls: Iterable[str]) -> None:
+        """The store has news of these halls."""
+        for hall in halls:
+            self._hall(hall).dirty = True
+
+    def _hall(self, name: str) -> _Hall:
+        if name not in self._halls:
+            self._halls[name] = _Hall(first_seen_at=self._monotonic())
+        return self._halls[name]
+
+    async def run(self, session: Session) -> None:
+        """Publish until the session is lost. A new broker may know nothing: begin with all."""
+        self.on_commit(position.hall for position in await self._store.positions())
+        for hall in self._halls.values():
+            hall.dirty, hall.published = True, None
+        self._network_at = float("-inf")
+        while True:
+            await self.publish_due(session)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def publish_due(self, session: Session) -> None:
+        """One round: whatever is new or due."""
+        for name, hall in list(self._halls.items()):
+            now = self._monotonic()
+            renew = now - hall.published_at >= RENEW_SECONDS
+            if not (hall.dirty or renew):
+                continue
+            hall.dirty = False
+            hall.live = self._document(name, hall, await self._store.facts(name))
+            essence = _essence(hall.live)
+            if essence != hall.published or renew:
+                await _publish(session, topics.live(name), hall.live)
+                hall.published, hall.published_at = essence, now
+        await self._publish_network(session)
+
+    async def _publish_network(self, session: Session) -> None:
+        events, dead_letters = await self._store.totals()
+        lives = [hall.live for hall in self._halls.values() if hall.live is not None]
+        network = network_live(lives, events, dead_letters, self._now())
+        now = self._monotonic()
+        before = self._network
+        if (
+            before is None
+            or now - self._network_at >= RENEW_SECONDS
+            or before.model_copy(update={"updated_at": network.updated_at}) != network
+        ):
+            await _publish(session, topics.NETWORK, network)
+            self._network, self._network_at = network, now
+
+    def _document(self, name: str, hall: _Hall, facts: HallFacts) -> HallLive:
+        now = self._monotonic()
+        age = None if hall.heard_at is None else now - hall.heard_at
+        return HallLive(
+            hall=name,
+            presence=self._presence(hall, now),
+            heartbeat_age_seconds=age,
+            business_day=date.fromisoformat(facts.day.business_day) if facts.day else None,
+            updated_at=self._now(),
+            events=facts.events,
+            behind=_behind(hall.state, facts),
+            services=tuple(map(_service_live, facts.services)),
+            windows=facts.windows,
+            issued_today=facts.issued,
+            finished_today=facts.finished,
+            no_shows_today=facts.no_shows,
+            service_p50_seconds=percentile(facts.services_seconds, 50),
+            satisfaction=satisfaction(facts.ratings, facts.finished),
+            devices=facts.devices,
+        )
+
+    def _presence(self, hall: _Hall, now: float) -> Presence:
+        if hall.state is None:
+            return Presence.LOST
+        last = hall.first_seen_at if hall.heard_at is None else hall.heard_at
+        if hall.state.presence is Presence.ONLINE and now - last > self._stale_seconds:
+            return Presence.LOST
+        return hall.state.presence
+
+
+def network_live(
+    halls: Sequence[HallLive], events: int, dead_letters: int, now: datetime
+) -> NetworkLive:
+    """All halls in a few numbers."""
+    ratings: Counter[str] = Counter()
+    for hall in halls:
+        ratings.update(hall.satisfaction.ratings)
+    return NetworkLive(
+        updated_at=now,
+        halls=len(halls),
+        halls_online=sum(1 for hall in halls if hall.presence is Presence.ONLINE),
+        events=events,
+        dead_letters=dead_letters,
+        waiting=sum(service.waiting for hall in halls for service in hall.services),
+        satisfaction=satisfaction(ratings, sum(hall.finished_today for hall in halls)),
+    )
+
+
+def satisfaction(ratings: dict[str, int] | Counter[str], finished: int) -> Satisfaction:
+    """(very satisfied + satisfied) ÷ ratings given, and rated ÷ finished."""
+    given = sum(ratings.values())
+    good = sum(count for rating, count in ratings.items() if rating in SATISFIED_RATINGS)
+    return Satisfaction(
+        ratings=dict(ratings),
+        satisfaction=good / given if given else None,
+        rated_share=min(1.0, given / finished) if finished else None,
+    )
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """Nearest rank: the smallest value that at least ``percent`` of all do not exceed."""
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)  # rounded up
+    return ordered[max(0, int(rank) - 1)]
+
+
+def _service_live(facts: ServiceFacts) -> ServiceLive:
+    return ServiceLive(
+        service=facts.service,
+        waiting=facts.waiting,
+        called_today=facts.called,
+        wait_p50_seconds=percentile(facts.waits_seconds, 50),
+        wait_p90_seconds=percentile(facts.waits_seconds, 90),
+    )
+
+
+def _behind(state: HallState | None, facts: HallFacts) -> int:
+    """Events that the hall has and we do not."""
+    if state is None or state.epoch is None:
+        return 0
+    position = facts.position
+    if position is None or position.epoch != state.epoch:
+        return state.head
+    return max(0, state.head - position.contiguous)
+
+
+def _essence(live: HallLive) -> HallLive:
+    """What has to change for the document to be new: not the clock alone."""
+    return live.model_copy(update={"updated_at": None, "heartbeat_age_seconds": None})
+
+
+async def _publish(session: Session, topic: str, document: BaseModel) -> None:
+    try:
+        await session.publish(topic, document.model_dump_json().encode(), retain=True)
+    except PublishRefused as refused:
+        log.error("the broker does not let us publish: %s", refused)

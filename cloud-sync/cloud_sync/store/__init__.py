@@ -1,0 +1,94 @@
+"""Where the centre keeps what halls said, behind a small Protocol.
+
+``sqlite`` fills it; another database would keep the same tables.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloud_sync.projections import DayRow
+from cloud_sync.reading import DeadLetter, Received
+from contract.documents import WindowStatus
+from contract.names import DeviceStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a stream (a hall's epoch) has come."""
+
+    hall: str
+    epoch: str
+    contiguous: int
+    """All of 1..contiguous are committed."""
+    highest: int
+    """The newest that is committed; above ``contiguous`` there is a gap between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did."""
+
+    positions: tuple[Position, ...]
+    """Of every stream that was in it, duplicates too."""
+    inserted: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    service: str
+    waiting: int
+    waits_seconds: tuple[float, ...]
+    """Of the day's first calls, sorted."""
+    called: int
+
+
+@dataclass(frozen=True, slots=True)
+class HallFacts:
+    """What is derived of one hall, for its newest business day."""
+
+    day: DayRow | None
+    events: int
+    position: Position | None
+    services: tuple[ServiceFacts, ...]
+    windows: tuple[WindowStatus, ...]
+    devices: dict[str, DeviceStatus]
+    issued: int
+    finished: int
+    no_shows: int
+    services_seconds: tuple[float, ...]
+    """Time at the window of the day's finished tickets, sorted."""
+    ratings: dict[str, int]
+
+
+class Store(Protocol):
+    """One writer. Every method is one transaction, durable when it returns.
+
+    Errors of the database are raised as they are (``sqlite3.Error``): whoever commits does not
+    acknowledge, and the halls send again.
+    """
+
+    async def commit(
+        self, events: Sequence[Received], dead_letters: Sequence[DeadLetter], received_at: str
+    ) -> Committed:
+        """Keep events and what they mean. Known ones are left as they are."""
+        ...
+
+    async def positions(self) -> tuple[Position, ...]:
+        """The newest stream of every hall."""
+        ...
+
+    async def facts(self, hall: str) -> HallFacts:
+        """What is derived of this hall."""
+        ...
+
+    async def totals(self) -> tuple[int, int]:
+        """(events, dead letters that are kept), of all halls."""
+        ...
+
+    async def rebuild(self) -> int:
+        """Derive everything anew from the raw events. Returns how many there were."""
+        ...
+
+    async def close(self) -> None: ...

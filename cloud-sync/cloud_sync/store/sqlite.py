@@ -1,0 +1,479 @@
+"""The store in one SQLite file: write-ahead log, every commit on disk when it returns."""
+
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import astuple, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiosqlite
+
+from cloud_sync.projections import (
+    DayRow,
+    TicketRow,
+    day_after,
+    device_after,
+    fold_ticket,
+    window_after,
+)
+from cloud_sync.reading import DeadLetter, Received, parse_event
+from cloud_sync.store import Committed, HallFacts, Position, ServiceFacts
+from contract.documents import WindowStatus
+from contract.events import HallEvent, TicketEvent
+from contract.names import DeviceStatus, HallPhase, TicketState, WindowState
+
+_T = TypeVar("_T")
+
+MAX_DEAD_LETTERS = 10_000
+REBUILD_CHUNK = 2000
+_VARIABLES = 500
+"""Placeholders in one statement; SQLite's own limit is higher in every version."""
+
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "busy_timeout = 5000",
+    "cache_size = -65536",  # KiB
+)
+
+
+class SchemaTooNew(Exception):
+    """The file was written by a later version of this program."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream's row while a transaction works on it."""
+
+    id: int
+    hall_id: int
+    hall: str
+    epoch: str
+    contiguous: int
+    highest: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An event and where it stands."""
+
+    hall_id: int
+    stream: int
+    seq: int
+    event: HallEvent
+
+
+class SqliteStore:
+    """Fills ``cloud_sync.store.Store``. One connection writes, another reads what is committed."""
+
+    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self._db = writer
+        self._reader = reader
+        self._writing = asyncio.Lock()
+        self._reading = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open or make the file, and bring its schema up to this version.
+
+        Raises ``sqlite3.Error``, ``OSError``, ``SchemaTooNew``.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        async with AsyncExitStack() as opened:
+            writer = await aiosqlite.connect(path, isolation_level=None)
+            opened.push_async_callback(writer.close)
+            for pragma in _PRAGMAS:
+                await writer.execute(f"PRAGMA {pragma}")
+            await _migrate(writer)
+            reader = await aiosqlite.connect(path, isolation_level=None)
+            opened.push_async_callback(reader.close)
+            await reader.execute("PRAGMA query_only = ON")
+            opened.pop_all()
+        return cls(writer, reader)
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await self._db.close()
+
+    # --- writing ----------------------------------------------------------------------------
+
+    async def commit(
+        self, events: Sequence[Received], dead_letters: Sequence[DeadLetter], received_at: str
+    ) -> Committed:
+        async with self._transaction():
+            if dead_letters:
+                await self._keep_dead_letters(dead_letters, received_at)
+            streams = await self._streams_of(events)
+            inserted, fresh = await self._insert(events, streams)
+            await self._project(fresh)
+            for stream in streams.values():
+                await self._advance(stream)
+        return Committed(
+            positions=tuple(
+                Position(each.hall, each.epoch, each.contiguous, each.highest)
+                for each in streams.values()
+            ),
+            inserted=inserted,
+            duplicates=len(events) - inserted,
+        )
+
+    async def _keep_dead_letters(
+        self, dead_letters: Sequence[DeadLetter], received_at: str
+    ) -> None:
+        await self._db.executemany(
+            "INSERT INTO dead_letters (received_at, topic, reason, payload) VALUES (?, ?, ?, ?)",
+            [(received_at, each.topic, each.reason, each.payload) for each in dead_letters],
+        )
+        await self._db.execute(
+            "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?",
+            (MAX_DEAD_LETTERS,),
+        )
+
+    async def _streams_of(self, events: Sequence[Received]) -> dict[tuple[str, str], _Stream]:
+        """The streams of these events, in the order in which they were first heard of."""
+        streams: dict[tuple[str, str], _Stream] = {}
+        for key in dict.fromkeys((event.hall, event.epoch) for event in events):
+            streams[key] = await self._stream(*key) or await self._new_stream(*key)
+        return streams
+
+    async def _stream(self, hall: str, epoch: str) -> _Stream | None:
+        rows = await self._all(
+            "SELECT streams.id, hall, name, epoch, contiguous, highest, events"
+            " FROM streams JOIN halls ON halls.id = hall WHERE name = ? AND epoch = ?",
+            (hall, epoch),
+        )
+        return _Stream(*rows[0]) if rows else None
+
+    async def _new_stream(self, hall: str, epoch: str) -> _Stream:
+        await self._db.execute("INSERT OR IGNORE INTO halls (name) VALUES (?)", (hall,))
+        ((hall_id,),) = await self._all("SELECT id FROM halls WHERE name = ?", (hall,))
+        await self._db.execute("INSERT INTO streams (hall, epoch) VALUES (?, ?)", (hall_id, epoch))
+        stream = await self._stream(hall, epoch)
+        assert stream is not None
+        return stream
+
+    async def _insert(
+        self, events: Sequence[Received], streams: dict[tuple[str, str], _Stream]
+    ) -> tuple[int, list[_Placed]]:
+        """Insert what is not there yet. Returns how many were, and those that mean something."""
+        inserted = 0
+        fresh: list[_Placed] = []
+        by_stream: dict[tuple[str, str], dict[int, Received]] = defaultdict(dict)
+        for event in events:
+            by_stream[event.hall, event.epoch].setdefault(event.seq, event)
+        for key, received in by_stream.items():
+            stream = streams[key]
+            known = await self._known(stream, received)
+            new = [each for seq, each in received.items() if seq not in known]
+            await self._db.executemany(
+                "INSERT INTO events (stream, seq, type, subject, fault, body)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [(stream.id, e.seq, e.type, e.subject, e.fault, e.body) for e in new],
+            )
+            inserted += len(new)
+            stream.events += len(new)
+            stream.highest = max(stream.highest, *received)
+            fresh += [
+                _Placed(stream.hall_id, stream.id, each.seq, each.event)
+                for each in new
+                if each.event is not None
+            ]
+        return inserted, fresh
+
+    async def _known(self, stream: _Stream, seqs: Collection[int]) -> set[int]:
+        """Which of these seqs are there."""
+        known = {seq for seq in seqs if seq <= stream.contiguous}
+        above = [seq for seq in seqs if stream.contiguous < seq <= stream.highest]
+        for part in _parts(above):
+            rows = await self._all(
+                f"SELECT seq FROM events WHERE stream = ? AND seq IN ({_marks(part)})",  # noqa: S608
+                (stream.id, *part),
+            )
+            known.update(row[0] for row in rows)
+        return known
+
+    async def _advance(self, stream: _Stream) -> None:
+        """Move ``contiguous`` over everything that is there without a gap."""
+        async with self._db.execute(
+            "SELECT seq FROM events WHERE stream = ? AND seq > ? ORDER BY seq",
+            (stream.id, stream.contiguous),
+        ) as cursor:
+            async for (seq,) in cursor:
+                if seq != stream.contiguous + 1:
+                    break
+                stream.contiguous = seq
+        await self._db.execute(
+            "UPDATE streams SET contiguous = ?, highest = ?, events = ? WHERE id = ?",
+            (stream.contiguous, stream.highest, stream.events, stream.id),
+        )
+
+    # --- deriving ---------------------------------------------------------------------------
+
+    async def _project(self, placed: Sequence[_Placed]) -> None:
+        """Bring the derived tables up to date with events that have just been inserted."""
+        await self._project_tickets(placed)
+        windows, devices, days = [], [], []
+        for each in placed:
+            order = (each.stream, each.seq)
+            if (window := window_after(each.event)) is not None:
+                windows.append((each.hall_id, *astuple(window), *order))
+            elif (device := device_after(each.event)) is not None:
+                devices.append((each.hall_id, *astuple(device), *order))
+            elif (day := day_after(each.event)) is not None:
+                days.append((each.hall_id, *astuple(day), *order))
+        await self._db.executemany(_UPSERT_WINDOW, windows)
+        await self._db.executemany(_UPSERT_DEVICE, devices)
+        await self._db.executemany(_UPSERT_DAY, days)
+
+    async def _project_tickets(self, placed: Sequence[_Placed]) -> None:
+        touched: dict[int, dict[str, None]] = defaultdict(dict)  # hall → its tickets
+        have: dict[tuple[int, int], HallEvent] = {}
+        for each in placed:
+            if isinstance(each.event, TicketEvent):
+                touched[each.hall_id][each.event.ticket] = None
+                have[each.stream, each.seq] = each.event
+        rows: list[tuple[Any, ...]] = []
+        for hall_id, tickets in touched.items():
+            for part in _parts(list(tickets)):
+                for ticket in await self._fold(hall_id, part, have):
+                    rows.append((hall_id, *astuple(ticket)))  # noqa: PERF401
+        await self._db.executemany(_REPLACE_TICKET, rows)
+
+    async def _fold(
+        self, hall_id: int, tickets: Sequence[str], have: dict[tuple[int, int], HallEvent]
+    ) -> list[TicketRow]:
+        """These tickets from all their events; ``have`` saves reading what was just read."""
+        rows = await self._all(
+            "SELECT stream, seq, type, body FROM events INDEXED BY events_of_subject"  # noqa: S608
+            f" WHERE subject IN ({_marks(tickets)}) AND fault IS NULL"
+            " AND stream IN (SELECT id FROM streams WHERE hall = ?) ORDER BY stream, seq",
+            (*[f"ticket/{ticket}" for ticket in tickets], hall_id),
+        )
+        events: dict[str, list[TicketEvent]] = defaultdict(list)
+        for stream, seq, kind, body in rows:
+            event = have.get((stream, seq)) or parse_event(kind, json.loads(body).get("data"))
+            if isinstance(event, TicketEvent):
+                events[event.ticket].append(event)
+        wanted = set(tickets)
+        folded = (fold_ticket(of_one) for ticket, of_one in events.items() if ticket in wanted)
+        return [row for row in folded if row is not None]
+
+    async def rebuild(self) -> int:
+        async with self._transaction():
+            for table in ("tickets", "windows", "devices", "days"):
+                await self._db.execute(f"DELETE FROM {table}")  # noqa: S608
+            hall_of = dict(await self._all("SELECT id, hall FROM streams"))
+            last, count = (0, 0), 0
+            while True:
+                rows = await self._all(
+                    "SELECT stream, seq, type, body FROM events"
+                    " WHERE (stream, seq) > (?, ?) AND fault IS NULL ORDER BY stream, seq LIMIT ?",
+                    (*last, REBUILD_CHUNK),
+                )
+                if not rows:
+                    return count
+                placed = []
+                for stream, seq, kind, body in rows:
+                    event = _parse_body(kind, body)
+                    if event is not None:
+                        placed.append(_Placed(hall_of[stream], stream, seq, event))
+                await self._project(placed)
+                last, count = (rows[-1][0], rows[-1][1]), count + len(rows)
+
+    # --- reading ----------------------------------------------------------------------------
+
+    async def positions(self) -> tuple[Position, ...]:
+        async with self._snapshot():
+            rows = await self._see(
+                "SELECT name, epoch, contiguous, highest FROM streams JOIN halls ON halls.id = hall"
+                " WHERE streams.id IN (SELECT max(id) FROM streams GROUP BY hall) ORDER BY name"
+            )
+        return tuple(Position(*row) for row in rows)
+
+    async def totals(self) -> tuple[int, int]:
+        async with self._snapshot():
+            ((events, dead_letters),) = await self._see(
+                "SELECT (SELECT coalesce(sum(events), 0) FROM streams),"
+                " (SELECT count(*) FROM dead_letters)"
+            )
+        return events, dead_letters
+
+    async def facts(self, hall: str) -> HallFacts:
+        async with self._snapshot():
+            return await self._facts(hall)
+
+    async def _facts(self, hall: str) -> HallFacts:
+        found = await self._see("SELECT id FROM halls WHERE name = ?", (hall,))
+        hall_id = found[0][0] if found else -1
+        day = await self._day(hall_id)
+        tickets = await self._see(
+            "SELECT service, status, wait_seconds, called_at IS NOT NULL, service_seconds,"
+            " finished_at IS NOT NULL, no_shows, rating, issued_at IS NOT NULL"
+            " FROM tickets WHERE hall = ? AND business_day = ?",
+            (hall_id, day.business_day if day else ""),
+        )
+        ratings: dict[str, int] = defaultdict(int)
+        for row in tickets:
+            if row[7] is not None:
+                ratings[row[7]] += 1
+        streams = await self._see(
+            "SELECT epoch, contiguous, highest, events FROM streams WHERE hall = ? ORDER BY id",
+            (hall_id,),
+        )
+        return HallFacts(
+            day=day,
+            events=sum(row[3] for row in streams),
+            position=Position(hall, *streams[-1][:3]) if streams else None,
+            services=_services(tickets),
+            windows=await self._windows(hall_id),
+            devices=await self._devices(hall_id),
+            issued=sum(row[8] for row in tickets),
+            finished=sum(row[5] for row in tickets),
+            no_shows=sum(1 for row in tickets if row[6]),
+            services_seconds=tuple(sorted(row[4] for row in tickets if row[4] is not None)),
+            ratings=dict(sorted(ratings.items())),
+        )
+
+    async def _day(self, hall_id: int) -> DayRow | None:
+        rows = await self._see("SELECT business_day, phase FROM days WHERE hall = ?", (hall_id,))
+        return DayRow(rows[0][0], HallPhase(rows[0][1])) if rows else None
+
+    async def _windows(self, hall_id: int) -> tuple[WindowStatus, ...]:
+        rows = await self._see(
+            "SELECT windows.window, state, windows.clerk, windows.number, tickets.status"
+            " FROM windows LEFT JOIN tickets USING (hall, ticket)"
+            " WHERE windows.hall = ? ORDER BY windows.window",
+            (hall_id,),
+        )
+        return tuple(_window_status(*row) for row in rows)
+
+    async def _devices(self, hall_id: int) -> dict[str, DeviceStatus]:
+        rows = await self._see(
+            "SELECT device, status FROM devices WHERE hall = ? ORDER BY device", (hall_id,)
+        )
+        return {device: DeviceStatus(status) for device, status in rows}
+
+    # --- plumbing ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with self._writing:
+            try:
+                await self._db.execute("BEGIN IMMEDIATE")
+                yield
+                await self._db.execute("COMMIT")
+            except BaseException:
+                await self._db.rollback()
+                raise
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[None]:
+        """All reads within see one state of the database."""
+        async with self._reading:
+            try:
+                await self._reader.execute("BEGIN")
+                yield
+            finally:
+                await self._reader.rollback()
+
+    async def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Within a transaction."""
+        return list(await self._db.execute_fetchall(sql, values))
+
+    async def _see(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Within a snapshot."""
+        return list(await self._reader.execute_fetchall(sql, values))
+
+
+async def _migrate(connection: aiosqlite.Connection) -> None:
+    async with connection.execute("PRAGMA user_version") as cursor:
+        row = await cursor.fetchone()
+    assert row is not None
+    version: int = row[0]
+    scripts = _migrations()
+    if version > len(scripts):
+        raise SchemaTooNew(
+            f"the database has schema {version}, this version knows up to {len(scripts)}"
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        # executescript commits what is open, so the transaction is part of the script.
+        await connection.executescript(
+            f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
+        )
+
+
+def _window_status(
+    window: int, state: str, clerk: str | None, number: str | None, ticket_status: str | None
+) -> WindowStatus:
+    if state == WindowState.CALLING and ticket_status == TicketState.CANCELLED:
+        # The cancellation of a called ticket frees its window and does not name it.
+        state, number = WindowState.IDLE, None
+    return WindowStatus(window=window, state=WindowState(state), clerk=clerk, number=number)
+
+
+def _services(tickets: Sequence[Any]) -> tuple[ServiceFacts, ...]:
+    by_service: dict[str, list[Any]] = defaultdict(list)
+    for row in tickets:
+        by_service[row[0]].append(row)
+    return tuple(
+        ServiceFacts(
+            service=service,
+            waiting=sum(1 for row in rows if row[1] == TicketState.WAITING),
+            waits_seconds=tuple(sorted(row[2] for row in rows if row[2] is not None)),
+            called=sum(row[3] for row in rows),
+        )
+        for service, rows in sorted(by_service.items())
+    )
+
+
+def _parse_body(kind: str, body: str) -> HallEvent | None:
+    return parse_event(kind, json.loads(body).get("data"))
+
+
+def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """As many at a time as one statement takes."""
+    for start in range(0, len(values), _VARIABLES):
+        yield values[start : start + _VARIABLES]
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _migrations() -> list[str]:
+    """The schema scripts in order: 0001.sql, 0002.sql …"""
+    folder = resources.files("cloud_sync") / "schema"
+    names = sorted(each.name for each in folder.iterdir() if re.match(r"^\d{4}\.sql$", each.name))
+    if names != [f"{number:04}.sql" for number in range(1, len(names) + 1)]:
+        raise RuntimeError(f"schema scripts are not numbered without gaps: {names}")
+    return [(folder / name).read_text(encoding="utf-8") for name in names]
+
+
+def _upsert_newest(table: str, key: str, values: Sequence[str]) -> str:
+    """Keep the row of the later event, whichever comes first."""
+    columns = ["hall", *([key] if key else []), *values, "stream", "seq"]
+    conflict = f"hall, {key}" if key else "hall"
+    updates = ", ".join(f"{name} = excluded.{name}" for name in [*values, "stream", "seq"])
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({_marks(columns)})"  # noqa: S608
+        f" ON CONFLICT ({conflict}) DO UPDATE SET {updates}"
+        f" WHERE (excluded.stream, excluded.seq) > ({table}.stream, {table}.seq)"
+    )
+
+
+_UPSERT_WINDOW = _upsert_newest("windows", "window", ["state", "clerk", "ticket", "number"])
+_UPSERT_DEVICE = _upsert_newest("devices", "device", ["status", "detail"])
+_UPSERT_DAY = _upsert_newest("days", "", ["business_day", "phase"])
+_TICKET_COLUMNS = ["hall", *(field.name for field in fields(TicketRow))]
+_REPLACE_TICKET = (
+    f"INSERT OR REPLACE INTO tickets ({', '.join(_TICKET_COLUMNS)})"  # noqa: S608
+    f" VALUES ({_marks(_TICKET_COLUMNS)})"
+)

@@ -1,0 +1,244 @@
+"""What is derived does not depend on the order of arrival."""
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloud_sync.reading import DeadLetter, Received, read_events
+from cloud_sync.store import Position
+from cloud_sync.store.sqlite import MAX_DEAD_LETTERS, SchemaTooNew, SqliteStore
+from contract import events as ev
+from contract.names import CancelReason, DeviceStatus, Moment, WindowState
+from tests.support.hall_day import EPOCH, OPENING, OTHER_EPOCH, HallDay, envelopes
+
+NOW = "2026-03-02T00:00:00+00:00"
+
+
+def received(events: list[ev.HallEvent], hall: str = "hall-a", **where: Any) -> list[Received]:
+    kept: list[Received] = []
+    for text in envelopes(events, hall, **where):
+        reading = read_events(f"halls/{hall}/v1/events", text.encode())
+        assert not reading.dead_letters
+        kept += reading.events
+    return kept
+
+
+def derived(path: Path) -> dict[str, list[Any]]:
+    """All tables that are derived, and how far the streams are."""
+    connection = sqlite3.connect(path)
+    try:
+        tables = ("tickets", "windows", "devices", "days", "streams")
+        return {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
+    finally:
+        connection.close()
+
+
+async def store_of(path: Path, groups: Sequence[Sequence[Received]]) -> dict[str, list[Any]]:
+    store = await SqliteStore.open(path)
+    try:
+        for group in groups:
+            await store.commit(group, [], NOW)
+    finally:
+        await store.close()
+    return derived(path)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 12))
+def test_any_order_with_any_duplicates_gives_the_same_tables(
+    seed: int, group_size: int, tickets: int
+) -> None:
+    random = Random(seed)
+    events = received(HallDay(seed).whole(tickets))
+    newer = received(HallDay(seed + 1).whole(tickets), epoch=OTHER_EPOCH)
+    both = events + newer
+    # The order in which the streams are first heard of is a fact of its own: keep it.
+    shuffled = [events[0], newer[0], *random.sample(both, len(both)), *random.choices(both, k=20)]
+    groups = [shuffled[at : at + group_size] for at in range(0, len(shuffled), group_size)]
+    with tempfile.TemporaryDirectory() as folder:
+        straight = asyncio.run(store_of(Path(folder, "a.db"), [events, newer]))
+        mixed = asyncio.run(store_of(Path(folder, "b.db"), groups))
+    assert mixed == straight
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32), st.data())
+def test_a_rebuild_gives_the_same_tables(seed: int, data: st.DataObject) -> None:
+    events = received(HallDay(seed).whole(10))
+    some = data.draw(st.lists(st.sampled_from(events), unique_by=lambda each: each.seq))
+
+    async def rebuilt(path: Path) -> tuple[dict[str, list[Any]], int]:
+        before = await store_of(path, [some[:7], some[7:]])
+        store = await SqliteStore.open(path)
+        try:
+            count = await store.rebuild()
+        finally:
+            await store.close()
+        assert derived(path) == before
+        return before, count
+
+    with tempfile.TemporaryDirectory() as folder:
+        _, count = asyncio.run(rebuilt(Path(folder, "a.db")))
+    assert count == len(some)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> Any:
+    opened = await SqliteStore.open(tmp_path / "centre.db")
+    yield opened
+    await opened.close()
+
+
+async def test_the_position_is_the_end_of_what_has_no_gap(store: SqliteStore) -> None:
+    events = received(HallDay(1).whole(3))
+    result = await store.commit([*events[:3], *events[5:8]], [], NOW)
+    assert result.positions == (Position("hall-a", EPOCH, 3, 8),)
+    assert (result.inserted, result.duplicates) == (6, 0)
+    result = await store.commit(events[2:5], [], NOW)
+    assert result.positions == (Position("hall-a", EPOCH, 8, 8),)
+    assert (result.inserted, result.duplicates) == (2, 1)
+
+
+async def test_only_duplicates_are_answered_too(store: SqliteStore) -> None:
+    events = received(HallDay(1).whole(3))
+    await store.commit(events, [], NOW)
+    again = await store.commit(events[:4], [], NOW)
+    assert again.positions == (Position("hall-a", EPOCH, len(events), len(events)),)
+    assert (again.inserted, again.duplicates) == (0, 4)
+
+
+async def test_a_new_epoch_begins_at_one_and_the_old_events_stay(store: SqliteStore) -> None:
+    old, new = HallDay(1).whole(5), HallDay(2).whole(2)
+    await store.commit(received(old), [], NOW)
+    result = await store.commit(received(new, epoch=OTHER_EPOCH), [], NOW)
+    assert result.positions == (Position("hall-a", OTHER_EPOCH, len(new), len(new)),)
+    assert await store.positions() == result.positions
+    assert (await store.totals())[0] == len(old) + len(new)
+
+
+async def test_a_faulty_event_occupies_its_place_and_means_nothing(store: SqliteStore) -> None:
+    events = received(HallDay(1).whole(1))
+    text = envelopes(HallDay(1).whole(1), "hall-a")[1].replace("2026-03-02", "someday")
+    (faulty,) = read_events("halls/hall-a/v1/events", text.encode()).events
+    assert faulty.fault
+    result = await store.commit([events[0], faulty, *events[2:]], [], NOW)
+    assert result.positions[0].contiguous == len(events)
+    assert (await store.facts("hall-a")).day is None  # it was the one that opened the day
+    await store.rebuild()
+    assert (await store.facts("hall-a")).day is None
+
+
+async def test_half_a_surrogate_pair_is_kept_like_anything_else(store: SqliteStore) -> None:
+    text = '{"a": "\\ud800", "\\udfff": 1}'
+    for topic, payload in (
+        ("halls/hall-a/v1/events", envelopes(HallDay(1).whole(1), "hall-a")[0]),
+        ("halls/hall-a/v1/backlog", f"[{envelopes(HallDay(1).whole(1), 'hall-a')[1]}, {text}]"),
+    ):
+        reading = read_events(topic, payload.replace('"version":"1"', f'"version":{text}').encode())
+        await store.commit(reading.events, reading.dead_letters, NOW)
+    assert await store.totals() == (2, 1)
+
+
+async def test_one_halls_ticket_is_no_other_halls_ticket(store: SqliteStore) -> None:
+    events = HallDay(1).whole(6)
+    await store.commit(received(events, "hall-a"), [], NOW)
+    before = await store.facts("hall-a")
+    forged = [each for each in events if not isinstance(each, ev.TicketRated)]
+    await store.commit(received(forged[:12], "hall-b"), [], NOW)
+    assert await store.facts("hall-a") == before
+
+
+async def test_a_called_ticket_that_is_cancelled_frees_its_window(store: SqliteStore) -> None:
+    day = HallDay(1)
+    at = Moment(wall=OPENING, monotonic=1e6, boot="boot")
+    events = [*day.open(windows=1)]
+    life = next(each for each in ([*day.ticket(windows=1)] for _ in range(100)) if len(each) > 4)
+    called = life[2]
+    assert isinstance(called, ev.TicketCalled)
+    await store.commit(received([*events, *life[:3]]), [], NOW)
+    (window,) = (await store.facts("hall-a")).windows
+    assert (window.state, window.number) == (WindowState.CALLING, called.number)
+    head = called.model_dump(include={"ticket", "number", "business_day", "service", "tier"})
+    gone = ev.TicketCancelled(at=at, **head, reason=CancelReason.DAY_CLOSED)
+    await store.commit(received([*events, *life[:3], gone]), [], NOW)
+    (window,) = (await store.facts("hall-a")).windows
+    assert (window.state, window.number) == (WindowState.IDLE, None)
+
+
+async def test_the_facts_of_a_hall_are_those_of_its_newest_day(store: SqliteStore) -> None:
+    events = HallDay(3).whole(40)
+    await store.commit(received(events), [], NOW)
+    facts = await store.facts("hall-a")
+    of_type = [type(each) for each in events]
+    assert facts.issued == of_type.count(ev.TicketIssued)
+    assert facts.finished == of_type.count(ev.TicketFinished)
+    assert sum(facts.ratings.values()) == of_type.count(ev.TicketRated)
+    assert facts.devices == {"printer": DeviceStatus.ONLINE}
+    waits = [each.wait_seconds for each in events if isinstance(each, ev.TicketCalled)]
+    assert sorted(each for service in facts.services for each in service.waits_seconds) == sorted(
+        each for each in waits if each is not None
+    )
+    tomorrow = HallDay(4, hall=1, day=date(2026, 3, 3))
+    await store.commit(received([*tomorrow.open()], first_seq=len(events) + 1), [], NOW)
+    facts = await store.facts("hall-a")
+    assert facts.issued == 0
+    assert facts.day is not None
+    assert facts.day.business_day == "2026-03-03"
+
+
+async def test_an_unknown_hall_has_no_facts(store: SqliteStore) -> None:
+    facts = await store.facts("nowhere")
+    assert (facts.day, facts.events, facts.position, facts.services) == (None, 0, None, ())
+
+
+async def test_dead_letters_are_kept_and_bounded(store: SqliteStore) -> None:
+    letters = [DeadLetter("halls/x/v1/events", b"%d" % n, "bad") for n in range(6000)]
+    await store.commit([], letters, NOW)
+    assert await store.totals() == (0, 6000)
+    await store.commit([], letters, NOW)
+    assert await store.totals() == (0, MAX_DEAD_LETTERS)
+
+
+async def test_a_failed_commit_leaves_nothing_and_the_next_one_works(tmp_path: Path) -> None:
+    path = tmp_path / "centre.db"
+    store = await SqliteStore.open(path)
+    events = received(HallDay(1).whole(3))
+    blocker = sqlite3.connect(path)
+    try:
+        blocker.execute(
+            "CREATE TRIGGER t BEFORE INSERT ON tickets BEGIN SELECT RAISE(ABORT, 'x'); END"
+        )
+        with pytest.raises(sqlite3.IntegrityError):
+            await store.commit(events, [], NOW)
+        assert await store.positions() == ()
+        blocker.execute("DROP TRIGGER t")
+        assert (await store.commit(events, [], NOW)).inserted == len(events)
+    finally:
+        blocker.close()
+        await store.close()
+
+
+async def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "centre.db"
+    await (await SqliteStore.open(path)).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(SchemaTooNew, match="99"):
+        await SqliteStore.open(path)
+
+
+async def test_every_commit_is_on_disk_when_it_returns(store: SqliteStore) -> None:
+    async with store._db.execute("PRAGMA synchronous") as cursor:
+        assert await cursor.fetchone() == (2,)
+    async with store._db.execute("PRAGMA journal_mode") as cursor:
+        assert await cursor.fetchone() == ("wal",)
