@@ -384,3 +384,20 @@ async def test_a_barrier_answered_just_before_the_clearing_is_a_printed_ticket(
         plug.send(b"\x00\x37\x25\x00")
         assert await outcome(job) == OK
         assert printer.counters().get("failed", 0) == 0
+
+
+async def test_a_printer_that_is_not_ready_is_sent_nothing_that_it_could_print_later(
+    plug: Plug,
+) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        far.status = bytes.fromhex("1a32127e")
+        await statuses.reach(DeviceStatus.PAPER_OUT)
+        job = print_soon(printer)
+        polls = far.received.count(b"\x10\x04\x04")
+        await until(lambda: far.received.count(b"\x10\x04\x04") >= polls + 3)
+        assert b"A012" not in far.received
+        far.status = bytes.fromhex("12121212")
+        await until(lambda: far.barriers == 1)
+        plug.send(b"\x00")
+        assert await outcome(job) == OK
