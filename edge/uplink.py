@@ -48,6 +48,7 @@ GOODBYE_SECONDS = 2.0
 STEADY_AFTER_SECONDS = 10.0
 """A connection that lived so long was a good one, even if the centre had nothing to confirm: the
 next attempt does not wait long."""
+JOURNAL_RETRY_SECONDS = 30.0
 NEW_EPOCH_AT_MOST_EVERY_SECONDS = 3600.0
 
 
@@ -127,7 +128,7 @@ class Uplink:
                 await self._converse_until_cancelled()
             except _JournalIsOldCopy as discovery:
                 await self._leave_epoch(discovery)
-            except (SessionLost, SubscribeRefused, JournalError) as error:
+            except (SessionLost, SubscribeRefused) as error:
                 self._note_trouble(error)
             if loop.time() - began >= STEADY_AFTER_SECONDS:
                 self._backoff.reset()
@@ -144,9 +145,9 @@ class Uplink:
             await asyncio.gather(conversation, return_exceptions=True)
             raise
 
-    def _note_trouble(self, error: Exception) -> None:
+    def _note_trouble(self, error: SessionLost | SubscribeRefused) -> None:
         """Each trouble is said once, not at every attempt in a week without a network."""
-        self._counts[_COUNTER_OF.get(type(error), "journal_errors")] += 1
+        self._counts[_COUNTER_OF[type(error)]] += 1
         trouble = f"{type(error).__name__}: {error}"
         if trouble != self._trouble:
             log.warning("no way to the centre, events wait in the journal: %s", trouble)
@@ -294,8 +295,8 @@ class Uplink:
         )
         try:
             await self._journal.start_new_epoch()
-        except JournalError as error:
-            self._note_trouble(error)
+        except JournalError as error:  # the next connection finds it out again
+            _count(self._counts, "journal_errors", str(error))
             return
         self._counts["new_epochs"] += 1
         self._new_epoch_at = asyncio.get_running_loop().time()
@@ -351,6 +352,8 @@ class _Connection:
                 await self._bell.wait()
                 continue
             rows = await self._read(*due)
+            if not rows:
+                continue
             self._outbox.live_sent(rows[-1][0], self._loop.time())
             self.ring()
             for _, body in rows:
@@ -370,6 +373,8 @@ class _Connection:
                 await self._bell.wait()
                 continue
             rows = await self._read(*due)
+            if not rows:
+                continue
             batch = _at_most(BATCH_BYTES, rows)
             if self._outbox.backlog_sent(due[0], rows[len(batch) - 1][0], self._loop.time()):
                 self._batches_in_flight += 1
@@ -405,10 +410,20 @@ class _Connection:
                 self.ring()
 
     async def _read(self, after: int, limit: int) -> list[tuple[int, str]]:
-        rows = await self._journal.read(after, limit)
-        if not rows or rows[0][0] != after + 1:
-            raise JournalError(f"event {after + 1} can't be found in the journal")
-        return rows
+        """The events behind ``after``; none, after a while, where they can't be read: this stream
+        waits then, and the other goes on."""
+        try:
+            rows = await self._journal.read(after, limit)
+        except JournalError as error:
+            problem = str(error)
+        else:
+            whole = [row for place, row in enumerate(rows, start=after + 1) if row[0] == place]
+            if whole:
+                return whole
+            problem = f"event {after + 1} can't be found"
+        _count(self._counts, "journal_errors", problem)
+        await asyncio.sleep(JOURNAL_RETRY_SECONDS)
+        return []
 
 
 class _JournalIsOldCopy(Exception):
@@ -421,7 +436,7 @@ class _JournalIsOldCopy(Exception):
         )
 
 
-_COUNTER_OF: dict[type[Exception], str] = {
+_COUNTER_OF = {
     SessionLost: "connections_lost",
     ConnectRefused: "connections_refused",
     SubscribeRefused: "subscriptions_refused",

@@ -101,6 +101,7 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
                     f"journal {path} belongs to hall {contents.hall!r}, this is hall {hall!r}"
                 )
             _check_tail(connection, path, contents)
+            _read_guards(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -171,6 +172,12 @@ def _check_tail(connection: sqlite3.Connection, path: Path, contents: Contents) 
         expected -= 1
     if expected > 0 and contents.position < TAIL:
         raise JournalDamaged(path, f"events 1 to {expected} are missing")
+
+
+def _read_guards(connection: sqlite3.Connection) -> None:
+    """Who is at which window must be readable now, not only when somebody presses a key."""
+    connection.execute("SELECT * FROM at_window").fetchall()
+    connection.execute("SELECT * FROM clerk_at").fetchall()
 
 
 def problem_of(body: str, position: int, contents: Contents) -> str | None:

@@ -177,10 +177,11 @@ class Journal:
         """
         if not 0 < position <= self._position:
             raise ValueError(f"no event {position} in this journal")
-        await self._run(
-            "INSERT OR REPLACE INTO snapshots (position, state, sha256) VALUES (?, ?, ?)",
-            (position, state, snapshot_sum(position, state)),
-        )
+        async with self._one_writer:
+            await self._run(
+                "INSERT OR REPLACE INTO snapshots (position, state, sha256) VALUES (?, ?, ?)",
+                (position, state, snapshot_sum(position, state)),
+            )
 
     async def load_snapshot(self) -> Snapshot | None:
         """The newest that is whole. A damaged one is said in the log and passed over."""
@@ -224,7 +225,8 @@ class Journal:
         self._acked = max(self._acked, seq + self._base)
         age = asyncio.get_running_loop().time() - self._acked_written_at
         if age >= ACKED_IS_WRITTEN_EVERY_SECONDS:
-            await self._write_acked()
+            async with self._one_writer:
+                await self._write_acked()
 
     async def _write_acked(self) -> None:
         acked = self._acked

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -369,6 +370,18 @@ async def test_a_frozen_broker_is_given_up_and_nothing_is_lost(
         broker.thaw()
         await centre.until(hall.all_acked)
     assert_all_arrived(hall, centre)
+
+
+async def test_a_hole_in_the_backlog_does_not_stop_live_events(hall: Hall, centre: Centre) -> None:
+    async with hall.with_journal():
+        await hall.happen(500)
+    with closing(sqlite3.connect(hall.path)) as database, database:
+        database.execute("DELETE FROM events WHERE position = 250")
+    async with hall.running():
+        await centre.until(lambda: hall.uplink.counters().get("uplink_journal_errors") == 1)
+        await hall.happen()
+        await centre.until(lambda: (hall.journal.epoch, 501) in centre.events)
+        assert hall.uplink.connected
 
 
 async def test_presence_is_online_then_stopped_at_a_clean_stop(hall: Hall, centre: Centre) -> None:
