@@ -2,19 +2,12 @@
 
 Each table reads: in this state, this event leads to that state. What is not in the table can't
 happen: ``decide`` refuses the command that would make it, and ``apply`` raises ``ImpossibleEvent``.
-The diagrams in the docs are drawn from these tables (``python -m tools.diagrams``).
+This is the usual way; docs/reference/state-machines.md has all of them, drawn from these tables
+by ``python -m tools.diagrams``:
 
-    ticket                                          window
-
-    printing ─printed─► waiting ◄──────────┐        closed ─opened─► idle ◄─reopened─ paused
-        │voided            │called         │          ▲──closed──────┘│ └───paused───►┘
-        ▼                  ▼               │                  called  │  ▲ finished, parked,
-      voided     ┌──── called ──no-show──► no_show                    ▼  │ transferred, no-show …
-                 │started  └recalled┐      (rejoined ▲)            calling ─started─► serving
-                 ▼          ◄───────┘
-              serving ◄─resumed─ parked
-                 │  └───parked────►
-                 ▼ finished
+    ticket    printing → waiting → called → serving → finished
+    window    closed → idle → calling → serving → idle → closed
+    hall      closed → open → closed
 """
 
 from collections.abc import Mapping
