@@ -202,11 +202,23 @@ class QueueMachine(RuleBasedStateMachine):
         for _ in range(2):
             self.do(Rate(window=number, rating=Rating.DISSATISFIED))
 
+    @rule(data=st.data(), people=st.integers(1, 3), come_back=st.booleans())
+    def customers_do_not_come(self, data: st.DataObject, people: int, come_back: bool) -> None:
+        for _ in range(people):
+            number = data.draw(st.sampled_from(sorted(self.plan.windows)), label="window")
+            self.do(CallNext(window=number))
+            for _ in range(3):
+                self.do(Recall(window=number))
+            self.time_passes(10.0)
+            self.do(NoShow(window=number))
+        if come_back:
+            self.who_was_gone_comes_back(data)
+
     @rule(data=st.data())
-    def somebody_comes_back(self, data: st.DataObject) -> None:
+    def who_was_gone_comes_back(self, data: st.DataObject) -> None:
         gone = [t.id for t in self.state.tickets.values() if t.state in ENDED]
-        if gone:
-            self.do(Rejoin(ticket=data.draw(st.sampled_from(gone), label="ticket")))
+        for ticket in data.draw(st.permutations(gone), label="gone"):
+            self.do(Rejoin(ticket=ticket))
 
     @rule(data=st.data())
     def two_windows_press_next_at_once(self, data: st.DataObject) -> None:
@@ -268,7 +280,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert not self.state.windows
 
     @rule(plan=plans())
-    @precondition(lambda self: len(self.events) > 60)
+    @precondition(lambda self: len(self.events) > 30)
     def the_configuration_is_changed(self, plan: HallPlan) -> None:
         self.plan = plan
 
