@@ -41,6 +41,7 @@ from edge.controller import Controller
 from edge.journal.journal import Journal
 from edge.queue.apply import apply
 from edge.queue.decide import decide
+from edge.queue.estimate import QueueLength
 from edge.queue.plan import HallPlan, Service, Skills
 from edge.queue.state import HallState
 from edge.ulid import new_ulid
@@ -55,6 +56,7 @@ def plan(windows: int = WINDOWS) -> HallPlan:
         services={"payment": Service("payment", "A", last_number=99_999)},
         windows={number: Skills({"payment": 0}) for number in range(1, windows + 1)},
         time_zone=ZoneInfo("Asia/Shanghai"),
+        estimator=QueueLength(),
     )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from math import ceil
 
 from contract.names import Language, TicketNumber, WindowNumber
-from edge.queue.estimate import WaitEstimate
+from edge.queue.plan import WaitEstimate
 
 Minutes = tuple[int, int]
 """About, at most."""

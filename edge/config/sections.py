@@ -25,6 +25,7 @@ from contract.names import (
 from edge.drivers.config import DeviceConfig, Role
 from edge.drivers.modbus_bus import BusConfig
 from edge.queue.dispatch import POLICIES
+from edge.queue.estimate import QueueLength
 from edge.queue.plan import HallPlan, Rules, Service, Skills
 from edge.stations.dispenser import PrintRules
 
@@ -279,6 +280,7 @@ class HallConfig(Strict):
                 for number, window in self.windows.items()
             },
             time_zone=ZoneInfo(self.hall.time_zone),
+            estimator=QueueLength(),
             day_resets_at=timedelta(hours=at.hour, minutes=at.minute),
             rules=Rules(
                 recall_limit=self.rules.recall_limit,

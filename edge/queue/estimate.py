@@ -6,16 +6,12 @@ interface a look-ahead may take its place.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING, Protocol
 
 from contract.names import Moment, ServiceId, TicketState, Tier, WindowNumber, WindowState
 from edge.queue.dispatch import Waiting
+from edge.queue.plan import HallPlan, WaitEstimate
 from edge.queue.state import HallState, ServiceTimes
-
-if TYPE_CHECKING:
-    from edge.queue.plan import HallPlan
 
 PRIOR_WEIGHT = 4.0
 """The configured service time counts as so many services that were seen."""
@@ -28,35 +24,13 @@ Z_P90 = 1.2816
 SERVING_STATES = frozenset({WindowState.IDLE, WindowState.CALLING, WindowState.SERVING})
 
 
-@dataclass(frozen=True, slots=True)
-class WaitEstimate:
-    """A wait in seconds: as likely shorter as longer than P50; nine of ten are below P90."""
-
-    ahead: int
-    """People ahead in the same service, those of a higher tier included."""
-    p50_seconds: float | None
-    p90_seconds: float | None
-    method: str
-    """The estimator's name; ``unknown:…`` with the reason where the seconds are ``None``."""
-
-
-class WaitEstimator(Protocol):
-    """Anything that can tell a newcomer's wait from plan and state alone."""
-
-    def estimate(
-        self, plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
-    ) -> WaitEstimate:
-        """The wait of somebody who joins the line of ``service`` now, as the last of ``tier``."""
-        ...
-
-
 class QueueLength:
     """QL with online rates, and a gamma-shaped range around it."""
 
     name = "queue_length"
 
     def estimate(
-        self, plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
+        self, plan: HallPlan, state: HallState, service: ServiceId, tier: Tier, now: Moment
     ) -> WaitEstimate:
         before = _people_before(plan, state, service, tier, now)
         ahead = before.get(service, 0)
@@ -83,7 +57,7 @@ class QueueLength:
 
 
 def _people_before(
-    plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
+    plan: HallPlan, state: HallState, service: ServiceId, tier: Tier, now: Moment
 ) -> Counter[ServiceId]:
     """How many would be called before a newcomer, by service. Their paper may still be printing."""
     unix = now.wall.timestamp()
@@ -111,14 +85,14 @@ def _people_before(
 
 
 def _share(
-    plan: "HallPlan", state: HallState, other: ServiceId, ours: frozenset[WindowNumber]
+    plan: HallPlan, state: HallState, other: ServiceId, ours: frozenset[WindowNumber]
 ) -> float:
     """The part of another service's work that will fall to our windows."""
     theirs = _open_windows(plan, state, other)
     return len(ours & theirs) / len(theirs) if theirs else 0.0
 
 
-def mean_service_seconds(plan: "HallPlan", state: HallState, service: ServiceId) -> float:
+def mean_service_seconds(plan: HallPlan, state: HallState, service: ServiceId) -> float:
     """What was learned, weighed with what was configured."""
     prior = plan.services[service].expected_seconds
     seen = state.service_times.get(service, NOT_SEEN)
@@ -126,9 +100,7 @@ def mean_service_seconds(plan: "HallPlan", state: HallState, service: ServiceId)
     return max(1.0, total / (PRIOR_WEIGHT + seen.weight))
 
 
-def _open_windows(
-    plan: "HallPlan", state: HallState, service: ServiceId
-) -> frozenset[WindowNumber]:
+def _open_windows(plan: HallPlan, state: HallState, service: ServiceId) -> frozenset[WindowNumber]:
     return frozenset(
         number
         for number, skills in plan.windows.items()

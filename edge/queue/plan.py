@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from contract.names import ServiceId, WindowNumber
+from contract.names import Moment, ServiceId, Tier, WindowNumber
 from edge.queue.dispatch import Policy, strict_priority
-from edge.queue.estimate import QueueLength, WaitEstimator
+from edge.queue.state import HallState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,36 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitEstimate:
+    """A wait in seconds: as likely shorter as longer than P50; nine of ten are below P90."""
+
+    ahead: int
+    """People ahead in the same service, those of a higher tier included."""
+    p50_seconds: float | None
+    p90_seconds: float | None
+    method: str
+    """The estimator's name; ``unknown:…`` with the reason where the seconds are ``None``."""
+
+
+class WaitEstimator(Protocol):
+    """Anything that can tell a newcomer's wait from plan and state alone."""
+
+    def estimate(
+        self, plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
+    ) -> WaitEstimate:
+        """The wait of somebody who joins the line of ``service`` now, as the last of ``tier``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class HallPlan:
+    """Everything about a hall that ``decide`` needs and no event changes."""
+
     services: Mapping[ServiceId, Service]
     windows: Mapping[WindowNumber, Skills]
     time_zone: ZoneInfo
+    estimator: WaitEstimator
     day_resets_at: timedelta = timedelta(hours=4)
     """When the business day begins, after midnight in the hall's time zone."""
     rules: Rules = field(default_factory=Rules)
     policy: Policy = strict_priority
-    estimator: WaitEstimator = field(default_factory=QueueLength)

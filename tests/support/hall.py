@@ -19,6 +19,7 @@ from contract.names import Moment, ServiceId, TicketId, TicketState, Tier, Windo
 from edge.queue.apply import apply
 from edge.queue.decide import Events, decide
 from edge.queue.dispatch import Policy, strict_priority
+from edge.queue.estimate import QueueLength
 from edge.queue.plan import HallPlan, Rules, Service, Skills
 from edge.queue.state import HallState, Ticket, Window
 
@@ -55,6 +56,7 @@ def make_plan(
             for number, skills in windows.items()
         },
         time_zone=time_zone,
+        estimator=QueueLength(),
         day_resets_at=day_resets_at,
         rules=rules or Rules(),
         policy=policy,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from contract.commands import Finish, Pause, SignOff, Start, Transfer
 from contract.names import ServiceId, Tier
 from edge.queue.dispatch import first_come
-from edge.queue.estimate import QueueLength, WaitEstimate, mean_service_seconds
+from edge.queue.estimate import QueueLength, mean_service_seconds
+from edge.queue.plan import WaitEstimate
 from edge.queue.state import SERVICE_TIMES_MEMORY, ServiceTimes
 from tests.support.hall import Hall, make_plan
 
