@@ -232,7 +232,7 @@ class UplinkSection(Strict):
     password_file: Path | None = Field(
         default=None,
         title="Password file",
-        description="One line. In a unit: %d/mqtt-password, by LoadCredential.",
+        description="One line; in a unit, systemd's credential: see systemd/README.md.",
         examples=["/etc/nowserving/mqtt-password"],
     )
     tls: TlsSection | None = Field(default=None, title="TLS", description="Certificates.")
