@@ -139,9 +139,13 @@ class Ingest:
         self.counters: Counter[str] = Counter()
         """Since the start: events, duplicates, faults, unknown_types, dead_letters, resends …"""
 
-    async def run(self, session: Session) -> None:
-        """Serve this session until it is lost (raises ``SessionLost`` in a group)."""
+    async def run(self, session: Session, subscribed: Callable[[], None]) -> None:
+        """Serve this session until it is lost (raises ``SessionLost`` in a group).
+
+        ``subscribed`` is called once nothing that halls send can pass us by.
+        """
         await session.subscribe(topics.EVENTS_OF_ALL, topics.BACKLOG_OF_ALL, topics.STATES_OF_ALL)
+        subscribed()
         # Whatever was in the broker when it or we went down is gone: ask everybody.
         for position in await self._store.positions():
             self._gaps.note(position, self._monotonic())

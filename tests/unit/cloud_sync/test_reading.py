@@ -82,7 +82,8 @@ def test_a_bad_envelope_with_a_readable_place_occupies_it(damage: dict[str, Any]
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [({"source": "/halls/hall-b"}, "hall-b"), ({"source": None}, "source"),
-     ({"sequence": "7"}, "sequence"), ({"sequence": f"{2**63:020}", "id": f"{EPOCH}.{2**63}"}, "range"),
+     ({"sequence": "7"}, "sequence"),
+     ({"sequence": f"{2**63:020}", "id": f"{EPOCH}.{2**63}"}, "range"),
      ({"epoch": "new"}, "epoch"), ({"id": "1"}, "id")],
 )  # fmt: skip
 def test_what_has_no_place_in_this_halls_stream_is_a_dead_letter(

@@ -1,0 +1,120 @@
+"""``nowserving-sync``: the centre on the command line."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloud_sync import __version__
+from cloud_sync.config import EXAMPLE, ConfigInvalid, SyncConfig, load
+from cloud_sync.service import run
+from cloud_sync.store.sqlite import SchemaTooNew, SqliteStore
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_CONFIG = 78
+"""sysexits.h: EX_CONFIG. The unit does not restart on it."""
+
+DEFAULT_CONFIG = Path("/etc/nowserving/sync.toml")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        config = load(options.config)
+    except ConfigInvalid as invalid:
+        print(invalid, file=sys.stderr)
+        print("\nA file that is right:\n\n" + EXAMPLE, file=sys.stderr)
+        return EXIT_CONFIG
+    try:
+        return options.command(config)  # type: ignore[no-any-return]
+    except (sqlite3.Error, SchemaTooNew, OSError) as error:
+        print(f"nowserving-sync: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except ExceptionGroup as group:
+        logging.critical("a part of the centre failed, so all of it stops", exc_info=group)
+        return EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nowserving-sync",
+        description="The centre of Now Serving: takes in the events of all halls over MQTT, keeps "
+        "them, acknowledges them, and shows what they mean.",
+        epilog="Begin with a file like this:\n\n" + EXAMPLE + "\nthen: nowserving-sync check "
+        "--config sync.toml\n\nExit codes: 0 well, 1 failed, 2 wrong usage, 78 bad configuration.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--log-level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="how much is said on stderr (default: info)",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, command, text in (
+        ("run", _run, "run the centre until SIGTERM or Ctrl-C"),
+        ("check", _check, "check a configuration; name every problem at once"),
+        (
+            "rebuild",
+            _rebuild,
+            "derive everything anew from the raw events (stop the service first)",
+        ),
+    ):
+        each = commands.add_parser(name, help=text, description=text)
+        each.add_argument(
+            "--config",
+            type=Path,
+            default=DEFAULT_CONFIG,
+            metavar="FILE",
+            help=f"the centre's TOML file (default: {DEFAULT_CONFIG})",
+        )
+        each.set_defaults(command=command)
+    return parser
+
+
+def _run(config: SyncConfig) -> int:
+    asyncio.run(_run_until_told_to_stop(config))
+    return EXIT_OK
+
+
+async def _run_until_told_to_stop(config: SyncConfig) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(config, stop)
+
+
+def _check(config: SyncConfig) -> int:
+    print(
+        f"good: broker {config.mqtt.host}:{config.mqtt.port}, database {config.store.path}, "
+        f"page http://{config.page.host}:{config.page.port}/"
+    )
+    return EXIT_OK
+
+
+def _rebuild(config: SyncConfig) -> int:
+    async def rebuild() -> int:
+        store = await SqliteStore.open(config.store.path)
+        try:
+            return await store.rebuild()
+        finally:
+            await store.close()
+
+    print(f"rebuilt from {asyncio.run(rebuild())} events")
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""The centre's configuration: one TOML file, checked before anything starts."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from messaging.session import MqttConfig, TlsConfig
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Mqtt(_Section):
+    """The broker that the halls talk to."""
+
+    host: str = Field(min_length=1, description="name or address of the broker",
+                      examples=["127.0.0.1"])  # fmt: skip
+    port: Port = Field(1883, description="its port; 8883 with TLS")
+    client_id: str = Field("nowserving-sync", min_length=1, description="unique at the broker")
+    username: str | None = Field(None, description="the centre's user", examples=["centre"])
+    password_file: Path | None = Field(
+        None,
+        description="file that holds the password and nothing else",
+        examples=["/run/credentials/nowserving-sync.service/mqtt-password"],
+    )
+    protocol: Literal[5, 311] = Field(5, description="5, or 311 for MQTT 3.1.1")
+    keepalive_seconds: int = Field(15, ge=5, le=120, description="MQTT keep alive")
+    ca_file: Path | None = Field(
+        None, description="turns TLS on: who signed the broker's certificate (PEM)"
+    )
+    cert_file: Path | None = Field(None, description="our own certificate (PEM)")
+    key_file: Path | None = Field(None, description="its key (PEM)")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.cert_file is not None and self.ca_file is None:
+            raise ValueError("cert_file needs ca_file, which turns TLS on")
+        return self
+
+
+class StoreSection(_Section):
+    """Where everything is kept."""
+
+    path: Path = Field(
+        description="the SQLite file; made if it is not there",
+        examples=["/var/lib/nowserving-sync/centre.db"],
+    )
+
+
+class Page(_Section):
+    """The page for people, and /healthz."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = Field(8090, description="port to listen on")
+    websocket_port: Port = Field(9001, description="the broker's WebSocket port, for browsers")
+    websocket_url: str | None = Field(
+        None,
+        pattern=r"^wss?://[^\s;,'\"]+$",
+        description="where browsers find the broker, if not at the page's own host",
+        examples=["wss://halls.example.com/mqtt"],
+    )
+    username: str = Field("dashboards", description="the broker's read-only user")
+    password_file: Path | None = Field(
+        None,
+        description="its password: whoever can open the page is told it",
+        examples=["/etc/nowserving/dashboards-password"],
+    )
+
+
+class Presence(_Section):
+    """When a hall counts as lost."""
+
+    stale_seconds: float = Field(
+        45.0, gt=0, description="no heartbeat for so long; halls send one every 15 s"
+    )
+
+
+class SyncConfig(_Section):
+    """All of the file."""
+
+    mqtt: Mqtt
+    store: StoreSection
+    page: Page = Page()
+    presence: Presence = Presence()
+
+    def broker(self) -> MqttConfig:
+        """How to connect. Raises ``OSError`` when the password can't be read."""
+        section = self.mqtt
+        tls = None
+        if section.ca_file is not None:
+            tls = TlsConfig(section.ca_file, section.cert_file, section.key_file)
+        return MqttConfig(
+            host=section.host,
+            port=section.port,
+            client_id=section.client_id,
+            username=section.username,
+            password=read_secret(section.password_file),
+            tls=tls,
+            protocol=section.protocol,
+            keepalive_seconds=section.keepalive_seconds,
+        )
+
+
+def read_secret(path: Path | None) -> str | None:
+    """A password file's first line. Raises ``OSError``."""
+    return None if path is None else path.read_text(encoding="utf-8").strip()
+
+
+class ConfigInvalid(Exception):
+    """The file can't be used. ``problems`` are sentences, one for each thing that is wrong."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{path}: {count}\n" + "\n".join(f"  {each}" for each in problems))
+        self.problems = problems
+
+
+def load(path: Path) -> SyncConfig:
+    """Read and check. Raises ``ConfigInvalid`` with all problems at once."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigInvalid(path, [f"can't be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(path, [f"is not TOML: {error}"]) from None
+    try:
+        config = SyncConfig.model_validate(document)
+    except ValidationError as error:
+        problems = [_problem(each) for each in error.errors(include_url=False)]
+        raise ConfigInvalid(path, problems) from None
+    problems = list(_unreadable_files(config))
+    if problems:
+        raise ConfigInvalid(path, problems)
+    return config
+
+
+def _unreadable_files(config: SyncConfig) -> list[str]:
+    files = {
+        "mqtt.password_file": config.mqtt.password_file,
+        "mqtt.ca_file": config.mqtt.ca_file,
+        "mqtt.cert_file": config.mqtt.cert_file,
+        "mqtt.key_file": config.mqtt.key_file,
+        "page.password_file": config.page.password_file,
+    }
+    problems = []
+    for key, path in files.items():
+        try:
+            if path is not None:
+                path.read_bytes()
+        except OSError as error:
+            problems.append(f"{key}: {path} can't be read: {error.strerror}")
+    return problems
+
+
+def _problem(detail: ErrorDetails) -> str:
+    """One sentence: which key, what is wrong, what would be right."""
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location) or "the file"
+    section = _section(location[:-1]) or SyncConfig
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join(sorted(section.model_fields))
+        return f"{key}: unknown key; known here: {known}"
+    what = "is missing" if detail["type"] == "missing" else detail["msg"]
+    what = what.removeprefix("Value error, ")
+    example = _example(section, location[-1]) if location else ""
+    return f"{key}: {what}" + (f"; right would be, for example: {example}" if example else "")
+
+
+def _section(location: list[str]) -> type[BaseModel] | None:
+    if len(location) != 1 or location[0] not in SyncConfig.model_fields:
+        return None
+    annotation = SyncConfig.model_fields[location[0]].annotation
+    return annotation if isinstance(annotation, type) else None
+
+
+def _example(section: type[BaseModel], key: str) -> str:
+    field = section.model_fields.get(key)
+    if field is None:
+        return ""
+    inner = _section([key]) if section is SyncConfig else None
+    if inner is not None:
+        lines = [_example(inner, name) for name in inner.model_fields]
+        return f"[{key}] " + ", ".join(line for line in lines if line)
+    value = field.examples[0] if field.examples else field.default
+    if value is None or (field.is_required() and not field.examples):
+        return ""
+    return f"{key} = {value}" if isinstance(value, int | float) else f'{key} = "{value}"'
+
+
+EXAMPLE = """\
+# The centre of Now Serving.
+
+[mqtt]
+host = "127.0.0.1"
+port = 1883
+username = "centre"
+password_file = "/run/credentials/nowserving-sync.service/mqtt-password"
+
+[store]
+path = "/var/lib/nowserving-sync/centre.db"
+
+[page]
+host = "127.0.0.1"
+port = 8090
+websocket_port = 9001
+password_file = "/etc/nowserving/dashboards-password"
+"""

@@ -1,0 +1,101 @@
+"""The centre's page, its files, and ``/healthz``.
+
+The page holds no data: it is fed over MQTT by WebSocket, straight from the broker, as a user who
+may only read.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from contract import topics
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """What the page needs to find its data."""
+
+    websocket_port: int
+    websocket_url: str | None
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the service is."""
+
+    connected: bool
+    """To the broker. Without it nothing comes in; nothing is lost either."""
+    events: int
+    dead_letters: int
+    counters: dict[str, int]
+
+
+@asynccontextmanager
+async def serve(
+    host: str, port: int, settings: PageSettings, health: Callable[[], Awaitable[Health]]
+) -> AsyncIterator[None]:
+    """The web server for the length of an ``async with``. Raises ``OSError`` for a used port."""
+    runner = web.AppRunner(_application(settings, health), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _application(
+    settings: PageSettings, health: Callable[[], Awaitable[Health]]
+) -> web.Application:
+    static = Path(str(resources.files("cloud_sync") / "static"))
+
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.FileResponse(static / "index.html")
+
+    async def configuration(request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "websocketUrl": _websocket_url(request, settings),
+                "username": settings.username,
+                "password": settings.password,
+                "topics": {"halls": topics.LIVE_OF_ALL, "network": topics.NETWORK},
+            }
+        )
+
+    async def healthz(_: web.Request) -> web.Response:
+        state = await health()
+        return web.json_response(asdict(state), status=200 if state.connected else 503)
+
+    async def protect(request: web.Request, response: web.StreamResponse) -> None:
+        broker = urlsplit(_websocket_url(request, settings))
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+            f"connect-src 'self' {broker.scheme}://{broker.netloc}; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        )
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-cache"
+
+    application = web.Application()
+    application.router.add_get("/", page)
+    application.router.add_get("/config.json", configuration)
+    application.router.add_get("/healthz", healthz)
+    application.router.add_static("/static", static)
+    application.on_response_prepare.append(protect)
+    return application
+
+
+def _websocket_url(request: web.Request, settings: PageSettings) -> str:
+    """Where this browser finds the broker: at the host that it found the page at."""
+    if settings.websocket_url is not None:
+        return settings.websocket_url
+    host = request.url.host or "127.0.0.1"
+    return f"ws://{f'[{host}]' if ':' in host else host}:{settings.websocket_port}/mqtt"

@@ -1,0 +1,218 @@
+"""The centre's process on a real broker, with halls that send as the contract says."""
+
+import asyncio
+import sys
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from contract import topics
+from contract.documents import Ack, HallLive, HallState, NetworkLive
+from contract.names import Presence
+from messaging.session import Session, SessionLost, Will, connect
+from tests.support.broker import Broker
+from tests.support.centre import CentreProcess, HallOnTheWire
+from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
+
+DAY = HallDay(7).whole(60)
+TEXTS = envelopes(DAY, "hall-a")
+
+
+async def acks(session: Session, *, epoch: str = EPOCH, seq: int) -> Ack:
+    """The first acknowledgement that says this epoch and seq."""
+    async with asyncio.timeout(20):
+        async for message in session.messages():
+            ack = Ack.model_validate_json(message.payload)
+            if (ack.epoch, ack.seq) == (epoch, seq):
+                return ack
+    raise AssertionError("unreachable")
+
+
+async def live_where(session: Session, **wanted: Any) -> HallLive:
+    """The first live document of hall-a that says this."""
+    async with asyncio.timeout(20):
+        async for message in session.messages():
+            if message.topic == topics.live("hall-a"):
+                live = HallLive.model_validate_json(message.payload)
+                if all(getattr(live, key) == value for key, value in wanted.items()):
+                    return live
+    raise AssertionError("unreachable")
+
+
+async def test_a_backlog_is_kept_and_acknowledged(broker: Broker, centre: CentreProcess) -> None:
+    hall = HallOnTheWire("hall-a", TEXTS)
+    async with connect(broker.client("hall-a")) as session, asyncio.timeout(30):
+        await hall.deliver(session)
+    assert hall.acked == len(TEXTS)
+    assert centre.seqs("hall-a") == list(range(1, len(TEXTS) + 1))
+
+
+async def test_duplicates_are_answered_and_kept_once(broker: Broker, centre: CentreProcess) -> None:
+    async with connect(broker.client("hall-a")) as session:
+        await session.subscribe(topics.ack("hall-a"))
+        for _ in range(2):
+            await session.publish(topics.events("hall-a"), TEXTS[0].encode())
+            await acks(session, seq=1)
+    assert centre.seqs("hall-a") == [1]
+
+
+async def test_a_gap_is_asked_for_and_filled(broker: Broker, centre: CentreProcess) -> None:
+    async with connect(broker.client("hall-a")) as session:
+        await session.subscribe(topics.ack("hall-a"))
+        await session.publish(topics.backlog("hall-a"), backlog(TEXTS[:3] + TEXTS[5:8]))
+        ack = await acks(session, seq=3)
+        while not ack.resend:
+            ack = await acks(session, seq=3)
+        await session.publish(topics.backlog("hall-a"), backlog(TEXTS[3:5]))
+        await acks(session, seq=8)
+
+
+async def test_a_new_epoch_begins_at_one(broker: Broker, centre: CentreProcess) -> None:
+    other = envelopes(HallDay(8).whole(2), "hall-a", epoch=OTHER_EPOCH)
+    async with connect(broker.client("hall-a")) as session:
+        await session.subscribe(topics.ack("hall-a"))
+        await session.publish(topics.backlog("hall-a"), backlog(TEXTS[:9]))
+        await acks(session, seq=9)
+        await session.publish(topics.backlog("hall-a"), backlog(other))
+        await acks(session, epoch=OTHER_EPOCH, seq=len(other))
+    assert centre.seqs("hall-a") == list(range(1, 10))
+    assert centre.seqs("hall-a", OTHER_EPOCH) == list(range(1, len(other) + 1))
+
+
+async def test_garbage_is_kept_aside_and_holds_nothing_up(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    async with connect(broker.client("hall-a")) as session:
+        await session.subscribe(topics.ack("hall-a"))
+        await session.publish(topics.events("hall-a"), b"\x00\xffgarbage")
+        await session.publish(topics.backlog("hall-a"), b'{"not": "an array"}')
+        await session.publish(topics.state("hall-a"), b"[]")
+        bad = TEXTS[1].replace('"business_day"', '"busy_day"')
+        await session.publish(topics.backlog("hall-a"), backlog([TEXTS[0], "7", bad, TEXTS[2]]))
+        await acks(session, seq=3)
+    url = f"http://127.0.0.1:{centre.page_port}/healthz"
+    async with aiohttp.ClientSession() as client, client.get(url) as response:
+        health = await response.json()
+    assert health["dead_letters"] == 4
+    assert health["events"] == 3
+    assert health["counters"]["faults"] == 1
+
+
+async def test_what_happens_in_a_hall_is_live_at_the_centre(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    async with (
+        connect(broker.client("dashboards")) as dashboard,
+        connect(broker.client("hall-a")) as session,
+    ):
+        await dashboard.subscribe(topics.LIVE_OF_ALL)
+        state = HallState(hall="hall-a", presence=Presence.ONLINE, epoch=EPOCH, head=len(TEXTS) + 5)
+        await session.publish(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
+        await session.publish(topics.backlog("hall-a"), backlog(TEXTS))
+        live = await live_where(dashboard, events=len(TEXTS))
+        assert (live.presence, live.behind) == (Presence.ONLINE, 5)
+        assert live.finished_today > 0
+        assert live.heartbeat_age_seconds is not None
+        assert live.satisfaction.satisfaction is not None
+        for service in live.services:
+            assert service.wait_p50_seconds is not None
+            assert service.wait_p90_seconds is not None
+            assert service.wait_p50_seconds <= service.wait_p90_seconds
+    async with connect(broker.client("dashboards", client_id="later")) as late:
+        await late.subscribe(topics.NETWORK)
+        async with asyncio.timeout(10):
+            network = NetworkLive.model_validate_json((await anext(late.messages())).payload)
+        assert (network.halls, network.halls_online) == (1, 1)
+        assert network.events == len(TEXTS)
+
+
+async def test_the_last_will_shows_a_hall_as_lost(broker: Broker, centre: CentreProcess) -> None:
+    def state(presence: Presence) -> bytes:
+        return HallState(hall="hall-a", presence=presence).model_dump_json().encode()
+
+    will = Will(topics.state("hall-a"), state(Presence.LOST))
+    async with connect(broker.client("dashboards")) as dashboard:
+        await dashboard.subscribe(topics.LIVE_OF_ALL)
+        with suppress(ZeroDivisionError):
+            async with connect(broker.client("hall-a"), will) as session:
+                await session.publish(topics.state("hall-a"), state(Presence.ONLINE), retain=True)
+                await live_where(dashboard, presence=Presence.ONLINE)
+                raise ZeroDivisionError
+        await live_where(dashboard, presence=Presence.LOST)
+
+
+async def test_the_centre_killed_in_the_middle_loses_and_doubles_nothing(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    texts = envelopes(HallDay(9).whole(500), "hall-a")
+    hall = HallOnTheWire("hall-a", texts)
+    random = Random(3)
+    async with connect(broker.client("hall-a")) as session, asyncio.timeout(100):
+        delivery = asyncio.create_task(hall.deliver(session, batch=20, pause=0.01))
+        for kill in range(1, 4):
+            while hall.acked < kill * len(texts) // 5:
+                await asyncio.sleep(0.001 + random.random() / 100)
+            await centre.kill9()
+            await centre.start()
+        await delivery
+    assert hall.resends >= 3
+    assert centre.seqs("hall-a") == list(range(1, len(texts) + 1))
+
+
+async def test_the_broker_killed_in_the_middle_loses_and_doubles_nothing(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    texts = envelopes(HallDay(10).whole(500), "hall-a")
+    hall = HallOnTheWire("hall-a", texts)
+
+    async def deliver() -> None:
+        while hall.acked < len(texts):
+            try:
+                async with connect(broker.client("hall-a")) as session:
+                    await hall.deliver(session, batch=20, pause=0.01)
+            except SessionLost:
+                await asyncio.sleep(0.1)
+
+    async with asyncio.timeout(100):
+        delivery = asyncio.create_task(deliver())
+        for kill in range(1, 3):
+            while hall.acked < kill * len(texts) // 4:
+                await asyncio.sleep(0.005)
+            await broker.kill9()
+            await broker.start()
+        await delivery
+    assert centre.seqs("hall-a") == list(range(1, len(texts) + 1))
+
+
+async def test_sigterm_ends_it_cleanly(centre: CentreProcess) -> None:
+    assert await centre.stop() == 0
+    assert "Traceback" not in centre.log.read_text()
+
+
+async def test_the_page_comes_with_a_policy_that_lets_nothing_foreign_in(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    base = f"http://127.0.0.1:{centre.page_port}"
+    async with aiohttp.ClientSession() as client:
+        async with client.get(f"{base}/config.json") as response:
+            config = await response.json()
+        async with client.get(f"{base}/healthz") as response:
+            policy = response.headers["Content-Security-Policy"]
+    assert config["websocketUrl"] == f"ws://127.0.0.1:{broker.websocket_port}/mqtt"
+    assert config["username"] == "dashboards"
+    assert "default-src 'none'" in policy
+    assert f"connect-src 'self' ws://127.0.0.1:{broker.websocket_port};" in policy
+    assert "unsafe" not in policy
+
+
+async def test_a_port_in_use_ends_the_start_with_a_sentence(centre: CentreProcess) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cloud_sync.cli", "run", "--config", str(centre.config)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, error = await process.communicate()
+    assert process.returncode == 1
+    assert b"address already in use" in error
+    assert b"Traceback" not in error
