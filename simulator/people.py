@@ -223,6 +223,16 @@ class People:
                 for number, customer in standing.items()
                 if customer is not None
             },
+            "customers": [
+                {
+                    "name": customer.name,
+                    "key": customer.key,
+                    "number": customer.paper.number if customer.paper else None,
+                    "doing": customer.doing,
+                    "window": customer.window,
+                }
+                for customer in sorted(self._customers, key=lambda each: each.name)
+            ],
         }
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -312,6 +312,7 @@ class VirtualPrinter(VirtualDevice):
             "cover_open": self._cover_open,
             "printing": self._motor is not None or (self._blocked and bool(self._buffer)),
             "strip_items": len(self._strip.items),
+            "strip": [_item_as_json(item) for item in self._strip.items],
             "paper_dots": self._paper_dots,
             "papers": [paper.as_json for paper in list(self.papers)[-5:]],
             "counters": dict(self.counters),
