@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from random import SystemRandom
 from typing import TypeVar
 
@@ -212,7 +213,7 @@ class Hall:
         hall = self._config.hall.id
         password = None
         if section.password_file is not None:
-            password = section.password_file.read_text(encoding="utf-8").strip()
+            password = _secret(section.password_file)
         tls = None
         if section.tls is not None:
             tls = TlsConfig(section.tls.ca_file, section.tls.cert_file, section.tls.key_file)
@@ -243,6 +244,8 @@ class Hall:
         if self._dispenser is not None:
             presses += self._dispenser.presses
         counters = counters_of(self._controller, self._hardware.supervisors, presses)
+        if self._uplink is not None:
+            counters |= self._uplink.counters()
         return state_document(
             self._controller,
             self._health,
@@ -253,6 +256,16 @@ class Hall:
             counters=counters | dict(self._journal.counters),
             clock=self._clock,
         )
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise CannotStart(
+            f"uplink.password_file: {path} can't be read: {error.strerror}. Write the hall's MQTT "
+            "password into it, readable by this user alone"
+        ) from error
 
 
 def _pick(parts: Mapping[DeviceId, Part], names: Iterable[DeviceId]) -> list[Part]:

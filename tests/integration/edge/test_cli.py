@@ -1,0 +1,96 @@
+"""The command line: it teaches, it names every problem, and it never shows a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+
+GOOD = """
+[hall]
+id = "riverside"
+name = { zh = "滨江营业厅" }
+time_zone = "Asia/Shanghai"
+
+[journal]
+path = "JOURNAL"
+
+[services.payment]
+name = { zh = "缴费" }
+prefix = "A"
+
+[windows.1]
+skills = "all"
+"""
+
+
+def edge(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def hall_file(folder: Path, text: str = GOOD) -> Path:
+    file = folder / "hall.toml"
+    file.write_text(text.replace("JOURNAL", str(folder / "journal.db")), encoding="utf-8")
+    return file
+
+
+def test_help_teaches_the_first_step() -> None:
+    said = edge("--help")
+    assert said.returncode == EXIT_OK
+    assert "check --config hall.toml" in said.stdout
+    assert "营业厅" in said.stdout
+
+
+def test_a_good_file_is_called_good(tmp_path: Path) -> None:
+    said = edge("check", "--config", hall_file(tmp_path))
+    assert said.returncode == EXIT_OK
+    assert "good. 1 windows, 1 services, 0 devices" in said.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_bad_file_is_refused_with_all_its_problems_and_starts_nothing(
+    tmp_path: Path, command: str
+) -> None:
+    bad = GOOD.replace('prefix = "A"', 'prefix = "aa1"').replace("time_zone", "timezone")
+    said = edge(command, "--config", hall_file(tmp_path, bad))
+    assert said.returncode == EXIT_CONFIG
+    assert "3 problems" in said.stderr
+    for key in ("services.payment.prefix", "hall.timezone", "hall.time_zone"):
+        assert key in said.stderr
+    assert "Traceback" not in said.stderr
+    assert not (tmp_path / "journal.db").exists()
+
+
+def test_a_journal_that_cannot_be_made_is_said_in_one_message(tmp_path: Path) -> None:
+    nowhere = GOOD.replace("JOURNAL", "/proc/nowhere/journal.db")
+    said = edge("run", "--config", hall_file(tmp_path, nowhere))
+    assert said.returncode == EXIT_FAILED
+    assert "/proc/nowhere" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_a_file_that_is_no_journal_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").write_bytes(b"this is not a database, at all" * 300)
+    said = edge("run", "--config", hall_file(tmp_path))
+    assert said.returncode == EXIT_FAILED
+    assert "journal salvage" in said.stderr
+    assert "Traceback" not in said.stderr
+    looked = edge("journal", "check", tmp_path / "journal.db")
+    assert looked.returncode == EXIT_FAILED
+    assert "not sound" in looked.stderr
+
+
+def test_a_password_file_that_is_not_there_is_said_in_one_message(tmp_path: Path) -> None:
+    text = GOOD + '\n[uplink]\nhost = "127.0.0.1"\npassword_file = "/nowhere/password"\n'
+    said = edge("run", "--config", hall_file(tmp_path, text))
+    assert said.returncode == EXIT_FAILED
+    assert "/nowhere/password" in said.stderr
+    assert "Traceback" not in said.stderr

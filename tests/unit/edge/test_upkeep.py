@@ -1,0 +1,226 @@
+"""What happens without anybody pressing: days, snapshots, the watchdog, fresh screens."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from contract.commands import ConfirmPrint, IssueTicket, SignOn
+from contract.events import DayClosed, DayOpened, DeviceChanged
+from contract.names import DeviceStatus, HallPhase
+from edge import snapshot
+from edge.clock import ManualClock
+from edge.controller import Controller
+from edge.journal.errors import JournalFull
+from edge.queue.state import HallState
+from edge.upkeep import SNAPSHOT_EVERY_EVENTS, DayKeeper, SnapshotKeeper, keep_screens_fresh
+from edge.watchdog import feed_watchdog
+from tests.support.hall import MONDAY, MORNING, make_plan, ulid
+from tests.support.memory_log import MemoryLog
+
+DAY_SECONDS = 86_400
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.clock = ManualClock(MORNING)
+        self.controller = Controller(make_plan(), HallState(), 0, self.log, self.clock)
+
+    async def customer(self) -> None:
+        await self.controller.submit(IssueTicket(ticket=ulid(1), service="a"))
+        await self.controller.submit(ConfirmPrint(ticket=ulid(1)))
+
+    def days(self) -> list[tuple[str, date]]:
+        return [
+            (type(event).__name__, event.business_day)
+            for event in self.log.events
+            if isinstance(event, DayOpened | DayClosed)
+        ]
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    writer = asyncio.create_task(scene.controller.run())
+    yield scene
+    scene.log.let_go()
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+
+
+async def test_a_day_is_opened_at_start_and_the_next_one_in_its_time(scene: Scene) -> None:
+    keeper = DayKeeper(scene.controller, scene.clock)
+    await keeper.check()
+    assert scene.controller.state.business_day == MONDAY
+    await scene.customer()
+    scene.clock.advance(DAY_SECONDS)
+    await keeper.check()
+    assert [name for name, _ in scene.days()] == ["DayOpened", "DayClosed", "DayOpened"]
+    assert not scene.controller.state.tickets, "yesterday's tickets have ended"
+
+
+async def test_a_clock_set_back_to_1970_changes_nothing(scene: Scene) -> None:
+    keeper = DayKeeper(scene.controller, scene.clock)
+    await keeper.check()
+    scene.clock.step_wall(-56 * 365 * DAY_SECONDS)
+    await keeper.check()
+    assert scene.controller.state.business_day == MONDAY
+    assert len(scene.days()) == 1
+
+
+async def test_a_clock_that_is_set_forward_throws_nobody_out(scene: Scene) -> None:
+    keeper = DayKeeper(scene.controller, scene.clock)
+    await keeper.check()
+    await scene.customer()
+    scene.clock.step_wall(3 * DAY_SECONDS)
+    await keeper.check()
+    assert scene.controller.state.lines.count("a") == 1
+    assert scene.controller.state.business_day == MONDAY
+
+
+async def test_a_journal_that_refuses_leaves_the_day_for_the_next_check(scene: Scene) -> None:
+    keeper = DayKeeper(scene.controller, scene.clock)
+    scene.log.full = True
+    await keeper.check()
+    assert scene.controller.state.phase is HallPhase.CLOSED
+    scene.log.full = False
+    await keeper.check()
+    assert scene.controller.state.phase is HallPhase.OPEN
+
+
+class Snapshots:
+    def __init__(self) -> None:
+        self.saved: list[tuple[int, str]] = []
+        self.full = False
+
+    async def save_snapshot(self, position: int, state: str) -> None:
+        if self.full:
+            raise JournalFull("no room")
+        self.saved.append((position, state))
+
+
+async def test_a_snapshot_is_the_state_at_its_position(scene: Scene) -> None:
+    store = Snapshots()
+    keeper = SnapshotKeeper(scene.controller, store)
+    await DayKeeper(scene.controller, scene.clock).check()
+    await scene.customer()
+    await keeper.save()
+    ((position, text),) = store.saved
+    assert position == len(scene.log.events)
+    assert snapshot.from_json(text) == scene.controller.state
+
+
+async def test_snapshots_come_by_themselves(scene: Scene) -> None:
+    store = Snapshots()
+    keeper = SnapshotKeeper(scene.controller, store)
+    keeping = asyncio.create_task(keeper.run())
+    await DayKeeper(scene.controller, scene.clock).check()
+    at = scene.clock.now()
+    changed = DeviceChanged(at=at, device="printer", status=DeviceStatus.ONLINE)
+    await scene.controller.record(*(SNAPSHOT_EVERY_EVENTS * [changed]))
+    async with asyncio.timeout(5):
+        while not store.saved:
+            await asyncio.sleep(0)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_a_snapshot_that_fails_costs_nothing_but_a_word(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Snapshots()
+    store.full = True
+    await SnapshotKeeper(scene.controller, store).save()
+    assert "no snapshot this time" in caplog.text
+
+
+async def test_screens_are_refreshed_after_something_happened_and_not_before(scene: Scene) -> None:
+    refreshed = asyncio.Event()
+    keeping = asyncio.create_task(keep_screens_fresh(scene.controller, refreshed.set))
+    await asyncio.sleep(0)
+    assert not refreshed.is_set()
+    await DayKeeper(scene.controller, scene.clock).check()
+    async with asyncio.timeout(5):
+        await refreshed.wait()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+
+class Manager:
+    """systemd's end of the notification socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+
+    async def hear(self) -> bytes:
+        async with asyncio.timeout(5):
+            return await asyncio.get_running_loop().sock_recv(self.socket, 4096)
+
+    def silent(self) -> bool:
+        try:
+            self.socket.recv(4096)
+        except BlockingIOError:
+            return True
+        return False
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    manager = Manager(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "300000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    yield manager
+    manager.socket.close()
+
+
+async def _journal_answers() -> None:
+    return
+
+
+async def test_the_watchdog_is_fed_while_queue_and_journal_answer(
+    scene: Scene, manager: Manager
+) -> None:
+    feeding = asyncio.create_task(feed_watchdog(scene.controller, _journal_answers))
+    assert b"WATCHDOG=1" in await manager.hear()
+    assert b"WATCHDOG=1" in await manager.hear()
+    feeding.cancel()
+    await asyncio.gather(feeding, return_exceptions=True)
+
+
+async def test_the_watchdog_starves_while_the_journal_hangs(
+    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    feeding = asyncio.create_task(feed_watchdog(scene.controller, hangs))
+    async with asyncio.timeout(5):
+        while "have not answered" not in caplog.text:
+            await asyncio.sleep(0.01)
+    assert manager.silent()
+    feeding.cancel()
+    await asyncio.gather(feeding, return_exceptions=True)
+
+
+async def test_the_watchdog_starves_while_the_writer_hangs(
+    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.log.hold()
+    stuck = asyncio.ensure_future(scene.controller.submit(SignOn(window=1, clerk="1")))
+    opening = asyncio.ensure_future(DayKeeper(scene.controller, scene.clock).check())
+    feeding = asyncio.create_task(feed_watchdog(scene.controller, _journal_answers))
+    async with asyncio.timeout(5):
+        while "have not answered" not in caplog.text:
+            await asyncio.sleep(0.01)
+    assert manager.silent()
+    scene.log.let_go()
+    assert b"WATCHDOG=1" in await manager.hear()
+    feeding.cancel()
+    await asyncio.gather(feeding, stuck, opening, return_exceptions=True)
