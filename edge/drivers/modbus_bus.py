@@ -42,6 +42,8 @@ _ABSENT_AFTER = 3
 """Transactions in a row without an answer."""
 _FIRST_BACK_OFF_SECONDS = 0.25
 _LONGEST_BACK_OFF_SECONDS = 2.0
+_PROBE_GAP_SECONDS = 0.15
+"""Between two questions to absent units that were asked in vain: others must be heard in time."""
 _REFUSED_SECONDS = 2.0
 """What a unit answered with an exception isn't asked again for so long."""
 _WRITES_IN_A_ROW = 4
@@ -144,6 +146,8 @@ class ModbusBus:
         """When the line may be used again, if nothing is heard until then."""
         self._writes_in_a_row = 0
         self._polls_since_probe = 0
+        self._probe_from = 0.0
+        """When an absent unit may be asked again."""
 
     def register(self, unit: BusUnit) -> None:
         """From now on the unit is served. Raises ``ValueError``: its address is taken."""
@@ -213,7 +217,7 @@ class ModbusBus:
             work = self._write(now) or self._poll(now)
             if work is not None:
                 return work
-            wait = min((seat.due for seat in self._seats.values()), default=now + 1.0) - now
+            wait = min(map(self._next_look, self._seats.values()), default=now + 1.0) - now
             try:
                 async with asyncio.timeout(max(wait, 0.001)):
                     await self._wake.wait()
@@ -235,13 +239,17 @@ class ModbusBus:
         self._writes_in_a_row = 0
         due = [seat for seat in self._seats.values() if seat.due <= now]
         present = sum(not seat.absent for seat in self._seats.values())
-        if self._polls_since_probe < present:  # an absent unit waits until all others were asked
+        # An absent unit waits until all others were asked.
+        if self._polls_since_probe < present or now < self._probe_from:
             due = [seat for seat in due if not seat.absent]
         if not due:
             return None
         seat = min(due, key=lambda seat: seat.due)
         self._polls_since_probe = 0 if seat.absent else self._polls_since_probe + 1
         return seat, seat.unit.poll
+
+    def _next_look(self, seat: _Seat) -> float:
+        return max(seat.due, self._probe_from) if seat.absent else seat.due
 
     def _settle(self, seat: _Seat, request: Request, reply: Reply | None, started: float) -> None:
         """Keep the books of the unit and tell it."""
@@ -251,6 +259,7 @@ class ModbusBus:
             seat.failures += 1
             seat.due = now
             if seat.absent:
+                self._probe_from = now + _PROBE_GAP_SECONDS
                 doublings = min(seat.failures - _ABSENT_AFTER, 10)
                 seat.due += min(_FIRST_BACK_OFF_SECONDS * 2**doublings, _LONGEST_BACK_OFF_SECONDS)
                 if not was_absent:
