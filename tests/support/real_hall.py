@@ -31,7 +31,9 @@ WAIT_SECONDS = 20.0
 class RealHall:
     """``windows`` windows on one RS-485 pty, screens by TCP, printer by TCP, buttons by GPIO."""
 
-    def __init__(self, folder: Path, windows: int = 2, extra: str = "") -> None:
+    def __init__(
+        self, folder: Path, windows: int = 2, extra: str = "", disk: Path | None = None
+    ) -> None:
         self.folder = folder
         self.numbers = range(1, windows + 1)
         self.extra = extra
@@ -44,7 +46,7 @@ class RealHall:
             PtyEndpoint(folder / "rs485"), [*self.callers.values(), *self.evaluators.values()]
         )
         self.config = folder / "hall.toml"
-        self.journal = folder / "journal.db"
+        self.journal = (disk or folder) / "journal.db"
         self.log = folder / "edge.log"
         self.process: asyncio.subprocess.Process | None = None
 
@@ -214,9 +216,14 @@ lamps = {{ {lamps} }}
 
 
 @asynccontextmanager
-async def real_hall(folder: Path, windows: int = 2, extra: str = "") -> AsyncIterator[RealHall]:
-    """Devices plugged in; the controller is started by the caller, and stopped here."""
-    hall = RealHall(folder, windows, extra)
+async def real_hall(
+    folder: Path, windows: int = 2, extra: str = "", disk: Path | None = None
+) -> AsyncIterator[RealHall]:
+    """Devices plugged in; the controller is started by the caller, and stopped here.
+
+    ``disk``: where the journal is, if not in ``folder``.
+    """
+    hall = RealHall(folder, windows, extra, disk)
     await hall.start_devices()
     try:
         yield hall

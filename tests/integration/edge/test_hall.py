@@ -106,3 +106,40 @@ async def test_a_second_instance_on_the_same_journal_is_refused(
     assert second.returncode == 1
     assert b"Traceback" not in said
     assert str(hall.journal).encode() in said
+
+
+async def test_a_full_disk_is_said_at_button_screen_and_log_and_heals(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    async with real_hall(tmp_path, disk=small_disk) as hall:
+        await hall.start()
+        await hall.press(1, "sign_on")
+        paper = await hall.take_a_number()
+        assert "A0001" in paper.text
+        ballast = small_disk / "ballast"
+        _fill(ballast)
+        while await hall.press(1, "pause") == "accepted":
+            _fill(ballast)  # what was reserved for the journal's own log was still free
+        await hall.shows(1, "系统故障")
+        refusals = len([c for c in hall.pigpiod.history if c.pin == REFUSED_PIN and c.level])
+        await hall.pigpiod.press(17)
+        await until(
+            lambda: (
+                len([c for c in hall.pigpiod.history if c.pin == REFUSED_PIN and c.level])
+                > refusals
+            )
+        )
+        assert "presses are refused until the journal can be written" in hall.log.read_text()
+        ballast.unlink()
+        assert await hall.press(1, "recall") == "refused", "for nobody is called, not for the disk"
+        assert await hall.press(1, "pause") == "accepted"
+        paper = await hall.take_a_number()
+        assert "A0002" in paper.text
+        assert await hall.stop() == 0
+
+
+def _fill(ballast: Path) -> None:
+    """Take all the room that is left."""
+    with ballast.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(4096))
