@@ -20,7 +20,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from edge.clock import SharedScaledClock
-from simulator import layout
+from simulator import layout, truth
 from simulator.broker import BrokerPlan, Kind, plan_broker
 from simulator.devices import Relay, RelayMode
 from simulator.fittings import PRINTER, Fittings
@@ -266,6 +266,11 @@ class VirtualHall:
             "kills": {name: program.kills for name, program in self.programs.items()},
         }
 
+    def count_events(self) -> tuple[int, int]:
+        """How many events the journal and the centre's database have. Reads both files, so call
+        it in a thread. Raises ``sqlite3.Error`` while they are not there."""
+        return truth.progress(self.places.journal, self.places.centre_database, layout.HALL)
+
     def _watch(self) -> None:
         fittings, ledger = self.fittings, self.ledger
 
@@ -351,6 +356,23 @@ class VirtualHall:
             raise BadAction(f"there is no action {name!r}; there are: {', '.join(known)}")
         known[name](action)
         self._changed()
+
+    def mend(self) -> None:
+        """End all faults."""
+        printer, faults = self.fittings.printer, self.faults()
+        if self._network is not None or faults["network_down"]:
+            self._network_down({"minutes": 0})
+        if self.broker.held:
+            self.broker.let_run()
+        printer.power_on()
+        if faults["paper_out"] or faults["paper_low"]:
+            printer.refill_paper()
+        for cable in self.fittings.cables:
+            if not self.fittings.plugged(cable):
+                self.fittings.plug(cable, True)
+        for panel in self.fittings.panels.values():
+            for key in panel.keys:
+                panel.stick(key, False)
 
     def _press(self, action: Mapping[str, Any]) -> None:
         panel, key = self._key(action)

@@ -6,7 +6,6 @@ Nothing in here was told by the daemon; it is what fingers did and eyes could se
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from simulator.devices import Paper
 from simulator.perception import Showing, Sight, TicketPaper, numbers_on, read_paper, read_screen
@@ -166,22 +165,3 @@ class Ledger:
                 self.repeated += 1
             else:
                 self.unanswered.append(Unanswered(press.station, press.key, press.at))
-
-    def ticket_called(self, call: Call) -> TicketPaper | None:
-        """The paper that a call is about: the newest with its number; ``None``: there was none."""
-        papers = [
-            paper for paper in self.papers if paper.number == call.number and paper.at <= call.at
-        ]
-        return papers[-1] if papers else None
-
-    def window_changes(self) -> dict[str, int]:
-        """How often each ticket was called at another window than the last time."""
-        windows: dict[str, list[int]] = {}
-        for call in self.calls:
-            paper = self.ticket_called(call)
-            if paper is not None:
-                windows.setdefault(paper.ticket, []).append(call.window)
-        return {
-            ticket: sum(one != other for one, other in pairwise(places))
-            for ticket, places in windows.items()
-        }

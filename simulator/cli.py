@@ -1,0 +1,241 @@
+"""``nowserving``: the demo, on the command line."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from simulator import layout
+from simulator.broker import KINDS, NoBroker
+from simulator.demo import DemoOptions, run_demo
+from simulator.hall import MAX_SPEED, MIN_SPEED, HallOptions, clean_environment
+from simulator.processes import ProgramFailed
+from simulator.truth import Verdict
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+"""Something was lost, doubled or left unanswered, or the demo could not begin."""
+EXIT_USAGE = 2
+
+SPEED_WITH_PAGES = 10.0
+SPEED_HEADLESS = 60.0
+LINES_EVERY = 5
+"""Where the terminal can't overwrite a line, every so many status lines are shown."""
+
+DESCRIPTION = """\
+A whole service hall (营业厅) on this machine: a broker, the centre, the edge daemon, and every
+device as a virtual one at the far end of a real wire: the ticket dispenser (取号机) with its
+printer, a call screen (窗口屏) above each window (窗口), each clerk's caller (呼叫器) and each
+customer's evaluator (评价器). Virtual customers take numbers, virtual clerks (营业员) call them.
+"""
+EPILOG = """\
+examples:
+  nowserving demo                      open the pages it names, press things, break things
+  nowserving demo --speed 60           an hour in a minute
+  nowserving demo --headless --for 120 --speed 60 --seed 7 --json
+                                       no pages; the last line of stdout is one JSON object
+  nowserving demo --headless --for 120 --chaos
+                                       and daemon, broker and centre die by kill -9 all the time
+
+Exit code 0 only if no event was lost or doubled (漏号、重号), no ticket was called twice, and
+every press was answered by paper, screen, lamp or beep.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    return options.run(options)  # type: ignore[no-any-return]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nowserving", description="Now Serving: queue control for service halls."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo",
+        help="run a virtual hall and its centre",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument("--headless", action="store_true", help="no pages, only the terminal")
+    demo.add_argument(
+        "--for",
+        dest="seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        help="end after so much real time (default: at Ctrl-C)",
+    )
+    demo.add_argument(
+        "--speed",
+        type=_speed,
+        metavar="N",
+        help=f"hall time runs N times as fast, {MIN_SPEED:g} to {MAX_SPEED:g} "
+        f"(default: {SPEED_WITH_PAGES:g}, headless {SPEED_HEADLESS:g})",
+    )
+    demo.add_argument(
+        "--seed", type=int, default=7, metavar="N", help="another seed, other people (default: 7)"
+    )
+    demo.add_argument(
+        "--windows",
+        type=_windows,
+        default=6,
+        metavar="N",
+        help=f"windows (窗口), 1 to {layout.MAX_WINDOWS} (default: 6)",
+    )
+    demo.add_argument(
+        "--json", action="store_true", help="print, last, what was counted as one JSON object"
+    )
+    demo.add_argument(
+        "--chaos",
+        action="store_true",
+        help="kill -9 the daemon, the broker and the centre again and again, and pull cables",
+    )
+    demo.add_argument(
+        "--port",
+        type=int,
+        default=8080,
+        metavar="PORT",
+        help="of the virtual hall's page, on this machine only (default: 8080)",
+    )
+    demo.add_argument(
+        "--broker",
+        choices=KINDS,
+        help="which MQTT broker (default: the first of these that is installed)",
+    )
+    demo.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="an empty folder for journal, databases and logs; kept (default: a temporary one)",
+    )
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 7 * 86400:
+        raise argparse.ArgumentTypeError("1 second to 7 days")
+    return value
+
+
+def _speed(text: str) -> float:
+    value = float(text)
+    if not MIN_SPEED <= value <= MAX_SPEED:
+        raise argparse.ArgumentTypeError(f"{MIN_SPEED:g} to {MAX_SPEED:g}")
+    return value
+
+
+def _windows(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= layout.MAX_WINDOWS:
+        raise argparse.ArgumentTypeError(f"1 to {layout.MAX_WINDOWS}")
+    return value
+
+
+class Terminal:
+    """Where progress is told: stderr with ``--json``, so that stdout's last line is the JSON."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._overwrites = stream.isatty()
+        self._status_shown = False
+        self._lines = 0
+
+    def tell(self, text: str) -> None:
+        """A line that stays."""
+        self._clear()
+        print(text, file=self._stream, flush=True)
+
+    def status(self, text: str) -> None:
+        """How it goes; overwritten by the next, where the terminal can."""
+        if self._overwrites:
+            print(f"\r\x1b[K{text}", end="", file=self._stream, flush=True)
+            self._status_shown = True
+            return
+        if self._lines % LINES_EVERY == 0:
+            print(text, file=self._stream, flush=True)
+        self._lines += 1
+
+    def _clear(self) -> None:
+        if self._status_shown:
+            print("\r\x1b[K", end="", file=self._stream)
+            self._status_shown = False
+
+
+def _demo(options: argparse.Namespace) -> int:
+    terminal = Terminal(sys.stderr if options.json else sys.stdout)
+    directory: Path | None = options.keep
+    if directory is not None and directory.exists() and any(directory.iterdir()):
+        print(f"nowserving: {directory} is not empty", file=sys.stderr)
+        return EXIT_USAGE
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    clean_environment()
+    default_speed = SPEED_HEADLESS if options.headless else SPEED_WITH_PAGES
+    demo = DemoOptions(
+        hall=HallOptions(
+            windows=options.windows,
+            speed=options.speed or default_speed,
+            seed=options.seed,
+            broker=options.broker,
+            directory=directory,
+        ),
+        seconds=options.seconds,
+        pages=not options.headless,
+        port=options.port,
+        chaos=options.chaos,
+    )
+    try:
+        verdict = asyncio.run(_run(demo, terminal))
+    except (ProgramFailed, NoBroker, OSError) as error:
+        terminal.tell(f"nowserving: {error}")
+        return EXIT_FAILED
+    _show(verdict, terminal)
+    if options.json:
+        print(json.dumps(verdict.figures), flush=True)
+    return EXIT_FAILED if verdict.reasons else EXIT_OK
+
+
+async def _run(options: DemoOptions, terminal: Terminal) -> Verdict:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        if stop.is_set():
+            hurry.set()
+        else:
+            terminal.tell("ending: letting the hall come to rest; once more to end at once")
+            stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, told)
+    return await run_demo(options, stop, hurry, terminal.tell, terminal.status)
+
+
+def _show(verdict: Verdict, terminal: Terminal) -> None:
+    figures = verdict.figures
+    terminal.tell(
+        f"{figures['presses']} presses, {figures['presses_unanswered']} unanswered; "
+        f"{figures['issued']} tickets, {figures['called']} called, {figures['finished']} served, "
+        f"{figures['no_show']} no-shows, {figures['rated']} rated, {figures['waiting']} waiting; "
+        f"{figures['events_journaled']} events journaled, {figures['events_at_centre']} at the "
+        "centre"
+    )
+    if verdict.reasons:
+        terminal.tell("WRONG:")
+        for reason in verdict.reasons:
+            terminal.tell(f"  {reason}")
+    else:
+        terminal.tell("nothing lost, nothing doubled, nothing unanswered")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

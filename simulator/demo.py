@@ -1,0 +1,197 @@
+"""One run of the demo: put the hall up, let it live, let it come to rest, count."""
+
+import asyncio
+import importlib
+import importlib.util
+import sqlite3
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+from simulator import chaos, layout, truth
+from simulator.hall import HallOptions, VirtualHall
+from simulator.truth import Evidence, Tickets, Verdict
+
+SETTLE_SECONDS = 60.0
+"""How long a hall may take to come to rest after the last press."""
+STILL_SECONDS = 1.0
+STATUS_SECONDS = 1.0
+
+Tell = Callable[[str], None]
+ServePages = Callable[[VirtualHall, int], AbstractAsyncContextManager[str]]
+"""(hall, port): serves the virtual hall's page while it is entered, and gives its address."""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    hall: HallOptions
+    seconds: float | None = None
+    """Real time; ``None``: until told to stop."""
+    pages: bool = True
+    port: int = 8080
+    chaos: bool = False
+
+
+async def run_demo(
+    options: DemoOptions, stop: asyncio.Event, hurry: asyncio.Event, tell: Tell, status: Tell
+) -> Verdict:
+    """Run a whole demo. ``stop`` ends it early, ``hurry`` ends it at once.
+
+    Raises ``ProgramFailed``, ``NoBroker`` or ``OSError`` when it can't begin.
+    """
+    failures: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(_into(failures, tell))
+    hall = VirtualHall(options.hall)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(hall.stop)
+        tell(f"broker: {hall.broker_plan.description}")
+        await hall.start()
+        tell(f"edge daemon ready: {hall.daemon.status}")
+        await _show_addresses(options, hall, stack, tell)
+        reporting = asyncio.create_task(_report(hall, status), name="status line")
+        stack.callback(reporting.cancel)
+        await _live(options, hall, stop)
+        failures += await _unless(hurry, _come_to_rest(hall))
+        evidence = gather(hall)
+    ended = [failure for program in hall.programs.values() for failure in program.failures]
+    evidence.failures = [*failures, *ended]
+    return truth.judge(evidence)
+
+
+async def _show_addresses(
+    options: DemoOptions, hall: VirtualHall, stack: AsyncExitStack, tell: Tell
+) -> None:
+    if not options.pages:
+        return
+    if importlib.util.find_spec("simulator.web") is None:
+        tell("the virtual hall's page is not there yet")
+    else:
+        web = importlib.import_module("simulator.web")
+        serve = cast("ServePages", web.serve_pages)
+        address = await stack.enter_async_context(serve(hall, options.port))
+        tell(f"the virtual hall: {address}")
+    tell(f"the centre:       {hall.centre_url}")
+
+
+async def _live(options: DemoOptions, hall: VirtualHall, stop: asyncio.Event) -> None:
+    """The morning, with or without chaos."""
+    hall.perform({"do": "automatic", "on": True})
+    striking = None
+    if options.chaos:
+        work = chaos.unleash(hall, options.seconds, options.hall.seed)
+        striking = asyncio.create_task(work, name="chaos")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(options.seconds):
+            await stop.wait()
+    if striking is not None:
+        striking.cancel()
+        await asyncio.gather(striking, return_exceptions=True)
+
+
+async def _come_to_rest(hall: VirtualHall) -> list[str]:
+    """Faults are mended, people leave, what is under way ends: what is not at rest in the end."""
+    loop = asyncio.get_running_loop()
+    await hall.people.stop()
+    hall.mend()
+    until = loop.time() + SETTLE_SECONDS
+    still_since, before = loop.time(), -1
+    while True:
+        events, unrest = await asyncio.to_thread(_unrest, hall)
+        if unrest or events != before:
+            still_since, before = loop.time(), events
+        elif loop.time() - still_since >= STILL_SECONDS:
+            return []
+        if loop.time() > until:
+            return unrest or ["events keep happening"]
+        await asyncio.sleep(0.1)
+
+
+def _unrest(hall: VirtualHall) -> tuple[int, list[str]]:
+    """How many events there are, and what is still under way."""
+    unrest = [f"the {name} is not ready" for name, p in hall.programs.items() if not p.ready]
+    if hall.ledger.unsettled:
+        unrest.append(f"{hall.ledger.unsettled} presses may still be answered")
+    try:
+        here, there = hall.count_events()
+        printing = Tickets(truth.read_journal(hall.places.journal)).in_state("printing")
+    except sqlite3.Error as error:
+        return -1, [*unrest, str(error)]
+    if here != there:
+        unrest.append(f"the centre has {there} of {here} events")
+    if printing:
+        unrest.append(f"{printing} tickets are printing")
+    return here, unrest
+
+
+def gather(hall: VirtualHall) -> Evidence:
+    """What was seen, while everything still runs. Unreadable files are failures, no exceptions."""
+    ledger = hall.ledger
+    evidence = Evidence(
+        presses=ledger.presses,
+        unanswered=[str(press) for press in ledger.unanswered],
+        papers=list(ledger.papers),
+        calls=list(ledger.calls),
+        two_at_once=list(ledger.two_at_once),
+        press_to_led_seconds=list(ledger.press_to_led_seconds),
+        press_to_paper_seconds=list(ledger.press_to_paper_seconds),
+        daemon_rss_bytes=hall.daemon.peak_rss_bytes,
+        kills={name: program.kills for name, program in hall.programs.items()},
+        broker=hall.broker_plan.kind,
+    )
+    evidence.journal = truth.read_journal(hall.places.journal)
+    evidence.centre = truth.read_centre(hall.places.centre_database, layout.HALL)
+    return evidence
+
+
+async def _report(hall: VirtualHall, status: Tell) -> None:
+    while True:
+        hall.daemon.rss_bytes()
+        status(await asyncio.to_thread(_status_line, hall))
+        await asyncio.sleep(STATUS_SECONDS)
+
+
+def _status_line(hall: VirtualHall) -> str:
+    figures, people = hall.figures(), hall.people.snapshot()
+    try:
+        here, there = hall.count_events()
+    except sqlite3.Error:
+        here = there = 0
+    kills = figures["kills"]
+    down = [name for name, program in hall.programs.items() if not program.ready]
+    return (
+        f"{hall.now():%H:%M:%S}  in the hall {people['in_hall']}, waiting {people['waiting']}  "
+        f"presses {figures['presses']} ({figures['presses_unanswered']} unanswered)  "
+        f"papers {figures['papers']}  calls {figures['calls']}  "
+        f"events {here} ({here - there} on their way)"
+        + (f"  kills {sum(kills.values())}" if any(kills.values()) else "")
+        + (f"  down: {', '.join(down)}" if down else "")
+    )
+
+
+def _into(
+    failures: list[str], tell: Tell
+) -> Callable[[asyncio.AbstractEventLoop, Mapping[str, Any]], None]:
+    """What fails in the background fails the run, loudly."""
+
+    def handler(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:  # noqa: ARG001
+        error = context.get("exception")
+        text = f"{context.get('message')}: {error!r}" if error else str(context.get("message"))
+        failures.append(text)
+        tell(text)
+
+    return handler
+
+
+async def _unless(hurry: asyncio.Event, work: Coroutine[Any, Any, list[str]]) -> list[str]:
+    """What ``work`` finds not at rest, as failures; it is given up when there is a hurry."""
+    resting, hurrying = asyncio.ensure_future(work), asyncio.ensure_future(hurry.wait())
+    try:
+        await asyncio.wait((resting, hurrying), return_when=asyncio.FIRST_COMPLETED)
+        if not resting.done():
+            return ["ended before the hall was at rest"]
+        return [f"not at rest within {SETTLE_SECONDS:g} s: {what}" for what in resting.result()]
+    finally:
+        resting.cancel()
+        hurrying.cancel()
+        await asyncio.gather(resting, hurrying, return_exceptions=True)

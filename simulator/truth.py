@@ -1,0 +1,323 @@
+"""What became of everything: one account of a run, and whether anything was lost or doubled.
+
+Three witnesses are compared, none of which is the daemon: what came out of the devices (the
+ledger), what is on disk (the journal's file), and what the centre keeps (its database).
+"""
+
+import json
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from simulator.ledger import Call
+from simulator.perception import TicketPaper
+
+SHOWN = 8
+"""Of a long list of wrongs, so many are spelled out."""
+
+_BECOMES = {
+    "issued": "printing",
+    "printed": "waiting",
+    "voided": "voided",
+    "called": "called",
+    "started": "serving",
+    "finished": "finished",
+    "no-show": "no_show",
+    "rejoined": "waiting",
+    "transferred": "waiting",
+    "parked": "parked",
+    "resumed": "serving",
+    "cancelled": "cancelled",
+}
+"""The state that an event about a ticket leaves it in, by the event's own word."""
+_MAY_CHANGE_WINDOW = frozenset({"rejoined", "transferred", "resumed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event as it is kept: its place, and its CloudEvent."""
+
+    epoch: str
+    seq: int
+    body: Mapping[str, Any] = field(compare=False)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return (self.epoch, self.seq)
+
+    @property
+    def word(self) -> str:
+        """``called`` of ``hall.ticket.called.v1``."""
+        parts = str(self.body.get("type", "")).split(".")
+        return parts[2] if len(parts) == 4 and parts[1] == "ticket" else ""
+
+    @property
+    def ticket(self) -> str:
+        return str(self.body.get("data", {}).get("ticket", ""))
+
+
+def read_journal(path: Path) -> list[Record]:
+    """All events of a hall's journal, in order. Raises ``sqlite3.Error``."""
+    with closing(_open(path)) as database:
+        rows = database.execute("SELECT body FROM events ORDER BY position")
+        return [_record(json.loads(body)) for (body,) in rows]
+
+
+def progress(journal: Path, centre: Path, hall: str) -> tuple[int, int]:
+    """How many events the hall's journal and the centre's database have. Raises
+    ``sqlite3.Error``."""
+    with closing(_open(journal)) as database:
+        (here,) = database.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+    with closing(_open(centre)) as database:
+        (there,) = database.execute(
+            "SELECT coalesce(sum(s.events), 0) FROM streams s "
+            "JOIN halls h ON h.id = s.hall WHERE h.name = ?",
+            (hall,),
+        ).fetchone()
+    return int(here), int(there)
+
+
+def read_centre(path: Path, hall: str) -> list[Record]:
+    """All events of a hall that the centre keeps. Raises ``sqlite3.Error``."""
+    with closing(_open(path)) as database:
+        rows = database.execute(
+            "SELECT s.epoch, e.seq, e.body FROM events e JOIN streams s ON s.id = e.stream "
+            "JOIN halls h ON h.id = s.hall WHERE h.name = ? ORDER BY s.id, e.seq",
+            (hall,),
+        )
+        return [Record(epoch, seq, json.loads(body)) for epoch, seq, body in rows]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+
+
+def _record(body: Mapping[str, Any]) -> Record:
+    return Record(str(body["epoch"]), int(body["sequence"]), body)
+
+
+@dataclass
+class Evidence:
+    """Everything that was seen of a run."""
+
+    presses: int = 0
+    unanswered: Sequence[str] = ()
+    papers: Sequence[TicketPaper] = ()
+    """In the order in which they came out."""
+    calls: Sequence[Call] = ()
+    two_at_once: Sequence[str] = ()
+    press_to_led_seconds: Sequence[float] = ()
+    press_to_paper_seconds: Sequence[float] = ()
+    journal: Sequence[Record] = ()
+    centre: Sequence[Record] = ()
+    daemon_rss_bytes: int = 0
+    kills: Mapping[str, int] = field(default_factory=dict)
+    broker: str = ""
+    failures: Sequence[str] = ()
+    """Programs that ended by themselves, people that failed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    figures: dict[str, Any]
+    reasons: list[str]
+    """Why the run is no success; empty: nothing was lost, doubled or left unanswered."""
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Count, compare, and say what is wrong."""
+    tickets = Tickets(evidence.centre)
+    paper_numbers = doubled_numbers(evidence.papers)
+    double_calls = doubled_calls(evidence, Tickets(evidence.journal))
+    duplicates = len(evidence.centre) - len({record.place for record in evidence.centre})
+    gaps = missing_places(evidence.centre)
+    figures = {
+        "presses": evidence.presses,
+        "presses_unanswered": len(evidence.unanswered),
+        "issued": tickets.count("issued"),
+        "printed": len({paper.ticket for paper in evidence.papers}),
+        "voided": tickets.count("voided"),
+        "called": tickets.count("called"),
+        "finished": tickets.count("finished"),
+        "no_show": tickets.count("no-show"),
+        "rated": tickets.count("rated"),
+        "waiting": tickets.in_state("waiting"),
+        "events_journaled": len(evidence.journal),
+        "events_at_centre": len(evidence.centre),
+        "duplicates_at_centre": duplicates,
+        "gaps_at_centre": len(gaps),
+        "double_calls": len(double_calls),
+        "duplicate_numbers": len(paper_numbers),
+        "press_to_led_ms": percentiles_ms(evidence.press_to_led_seconds),
+        "press_to_paper_ms": percentiles_ms(evidence.press_to_paper_seconds),
+        "daemon_rss_mb": round(evidence.daemon_rss_bytes / 1e6, 1),
+        "kills": {name: evidence.kills.get(name, 0) for name in ("daemon", "broker", "centre")},
+        "broker": evidence.broker,
+    }
+    reasons = [
+        *_wrong("press unanswered", "presses unanswered", evidence.unanswered),
+        *_wrong("event twice at the centre", "events twice at the centre", [""] * duplicates),
+        *_wrong("gap at the centre", "gaps at the centre", gaps),
+        *_differences(evidence.journal, evidence.centre),
+        *_wrong("double call", "double calls", double_calls),
+        *_wrong("number on two tickets", "numbers on two tickets", paper_numbers),
+        *_paper_reasons(evidence, Tickets(evidence.journal)),
+        *evidence.failures,
+    ]
+    return Verdict(figures, reasons)
+
+
+class Tickets:
+    """What events say of tickets."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.words: dict[str, Counter[str]] = {}
+        self.states: dict[str, str] = {}
+        for record in records:
+            if not record.word:
+                continue
+            self.words.setdefault(record.ticket, Counter())[record.word] += 1
+            if record.word in _BECOMES:
+                self.states[record.ticket] = _BECOMES[record.word]
+
+    def count(self, word: str) -> int:
+        """Tickets to which this has happened."""
+        return sum(words[word] > 0 for words in self.words.values())
+
+    def in_state(self, state: str) -> int:
+        return sum(value == state for value in self.states.values())
+
+    def with_word(self, word: str) -> list[str]:
+        return [ticket for ticket, words in self.words.items() if words[word]]
+
+
+# --- what can be wrong ----------------------------------------------------------------------------
+
+
+def missing_places(records: Iterable[Record]) -> list[str]:
+    """Every place between the first and the highest of an epoch that has no event."""
+    seen: dict[str, set[int]] = {}
+    for record in records:
+        seen.setdefault(record.epoch, set()).add(record.seq)
+    return [
+        f"{epoch}.{seq}"
+        for epoch, seqs in seen.items()
+        for seq in range(1, max(seqs) + 1)
+        if seq not in seqs
+    ]
+
+
+def doubled_numbers(papers: Iterable[TicketPaper]) -> list[str]:
+    """Numbers that two papers of one day carry, other than by a marked reprint of one ticket."""
+    first: dict[tuple[Any, str], TicketPaper] = {}
+    wrong: list[str] = []
+    for paper in papers:
+        place = (paper.business_day, paper.number)
+        before = first.setdefault(place, paper)
+        if before is paper:
+            continue
+        if before.ticket != paper.ticket:
+            wrong.append(f"{paper.number} is on {before.ticket} and on {paper.ticket}")
+        elif not paper.reprint:
+            wrong.append(f"{paper.number} came out twice, and the second says nothing of it")
+    return wrong
+
+
+def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
+    """Tickets called at two windows without a reason, and screens that called two at once."""
+    wrong = [f"one screen called two: {text}" for text in evidence.two_at_once]
+    windows: dict[str, list[Call]] = {}
+    for call in evidence.calls:
+        paper = paper_of(call, evidence.papers)
+        if paper is not None:
+            windows.setdefault(paper.ticket, []).append(call)
+    for ticket, calls in windows.items():
+        changes = sum(one.window != other.window for one, other in pairwise(calls))
+        words = tickets.words.get(ticket, Counter())
+        if changes > sum(words[word] for word in _MAY_CHANGE_WINDOW):
+            places = ", ".join(str(call.window) for call in calls)
+            wrong.append(f"{calls[0].number} was called at the windows {places}")
+    return wrong
+
+
+def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:
+    """The paper that a call is about: the newest with its number; ``None``: there was none."""
+    for paper in reversed(papers):
+        if paper.number == call.number and paper.at <= call.at:
+            return paper
+    return None
+
+
+def _differences(journal: Sequence[Record], centre: Sequence[Record]) -> list[str]:
+    """Journal and centre must say the same, word for word."""
+    here = {record.place: record.body for record in journal}
+    there = {record.place: record.body for record in centre}
+    lost = [f"{epoch}.{seq}" for epoch, seq in here.keys() - there.keys()]
+    invented = [f"{epoch}.{seq}" for epoch, seq in there.keys() - here.keys()]
+    altered = [
+        f"{epoch}.{seq}"
+        for epoch, seq in here.keys() & there.keys()
+        if here[epoch, seq] != there[epoch, seq]
+    ]
+    return [
+        *_wrong("event never reached the centre", "events never reached the centre", lost),
+        *_wrong("event is at the centre only", "events are at the centre only", invented),
+        *_wrong("event was altered on its way", "events were altered on their way", altered),
+    ]
+
+
+def _paper_reasons(evidence: Evidence, tickets: Tickets) -> list[str]:
+    """Paper, tickets and calls must belong together."""
+    on_paper = {paper.ticket: paper.number for paper in evidence.papers}
+    nobodys = [number for ticket, number in on_paper.items() if ticket not in tickets.words]
+    dead = [number for ticket, number in on_paper.items() if tickets.states.get(ticket) == "voided"]
+    unsettled = [
+        ticket
+        for ticket in tickets.with_word("issued")
+        if not tickets.words[ticket]["printed"]
+        and tickets.states[ticket] not in {"printing", "voided", "cancelled"}
+    ]
+    never_out = [ticket for ticket in tickets.with_word("printed") if ticket not in on_paper]
+    called = [ticket for ticket in tickets.with_word("called") if ticket not in on_paper]
+    shown = [
+        f"{call.number} at window {call.window}"
+        for call in evidence.calls
+        if paper_of(call, evidence.papers) is None
+    ]
+    return [
+        *_wrong("paper that no journal knows", "papers that no journal knows", nobodys),
+        *_wrong("paper of a voided ticket", "papers of voided tickets", dead),
+        *_wrong(
+            "ticket neither printed nor voided", "tickets neither printed nor voided", unsettled
+        ),
+        *_wrong("ticket printed without paper", "tickets printed without paper", never_out),
+        *_wrong("ticket called without paper", "tickets called without paper", called),
+        *_wrong("number called without paper", "numbers called without paper", shown),
+    ]
+
+
+def _wrong(one: str, many: str, what: Sequence[str]) -> list[str]:
+    """A reason as a sentence, or none."""
+    if not what:
+        return []
+    named = [item for item in what if item]
+    examples = "; ".join(named[:SHOWN]) + (" …" if len(named) > SHOWN else "")
+    return [f"{len(what)} {one if len(what) == 1 else many}" + (f": {examples}" if named else "")]
+
+
+def percentiles_ms(seconds: Sequence[float]) -> dict[str, float | None]:
+    """Nearest-rank p50 and p99 in milliseconds; ``None`` where nothing was measured."""
+    ordered = sorted(seconds)
+
+    def rank(share: float) -> float | None:
+        if not ordered:
+            return None
+        return round(ordered[max(0, math.ceil(share * len(ordered)) - 1)] * 1000, 1)
+
+    return {"p50": rank(0.50), "p99": rank(0.99)}
