@@ -46,6 +46,8 @@ _PROBE_GAP_SECONDS = 0.15
 """Between two questions to absent units that were asked in vain: others must be heard in time."""
 _REFUSED_SECONDS = 2.0
 """What a unit answered with an exception isn't asked again for so long."""
+_WISHES_SECONDS = 0.010
+"""How often all units are asked for wishes, beside when one calls."""
 _WRITES_IN_A_ROW = 4
 """Then one poll, so that lamps can't deafen the keys."""
 
@@ -145,6 +147,7 @@ class ModbusBus:
         self._quiet_from = 0.0
         """When the line may be used again, if nothing is heard until then."""
         self._writes_in_a_row = 0
+        self._look_for_wishes_at = 0.0
         self._polls_since_probe = 0
         self._probe_from = 0.0
         """When an absent unit may be asked again."""
@@ -162,7 +165,8 @@ class ModbusBus:
         self._seats.pop(unit.address, None)
 
     def wake(self) -> None:
-        """A unit has a wish."""
+        """A unit has a wish. One that changes with time alone (blinking) is noticed anyway."""
+        self._look_for_wishes_at = 0.0
         self._wake.set()
 
     def cycle_seconds(self) -> float:
@@ -225,7 +229,7 @@ class ModbusBus:
                 pass
 
     def _write(self, now: float) -> tuple[_Seat, Request] | None:
-        if self._writes_in_a_row >= _WRITES_IN_A_ROW:
+        if self._writes_in_a_row >= _WRITES_IN_A_ROW or now < self._look_for_wishes_at:
             return None
         for seat in self._seats.values():
             if seat.failures == 0 and now >= seat.refused_until:
@@ -233,6 +237,7 @@ class ModbusBus:
                 if request is not None:
                     self._writes_in_a_row += 1
                     return seat, request
+        self._look_for_wishes_at = now + _WISHES_SECONDS
         return None
 
     def _poll(self, now: float) -> tuple[_Seat, Request] | None:
