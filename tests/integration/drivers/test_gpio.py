@@ -208,6 +208,24 @@ async def test_remote_pins_bring_presses_and_light_lamps() -> None:
         await far.stop()
 
 
+async def test_the_environment_chooses_a_daemon_where_the_configuration_names_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log()
+    far = VirtualPigpiod()
+    await far.start()
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "pigpio")
+    monkeypatch.setenv("PIGPIO_ADDR", "127.0.0.1")
+    monkeypatch.setenv("PIGPIO_PORT", str(far.port))
+    try:
+        async with supervised([keypad_on(log)]):
+            await log.status("buttons", DeviceStatus.ONLINE)
+            await far.press(KEY, 0.1)
+            await log.until(lambda: log.presses == [("buttons", "payment")])
+    finally:
+        await far.stop()
+
+
 async def test_a_lost_daemon_is_offline_and_heals_with_lamps_and_keys() -> None:
     log = Log()
     far = VirtualPigpiod()
