@@ -41,7 +41,15 @@ from contract.commands import (
     Start,
     Transfer,
 )
-from contract.events import HallEvent, TicketCalled, TicketEvent, TicketIssued
+from contract.events import (
+    HallEvent,
+    TicketCalled,
+    TicketEvent,
+    TicketFinished,
+    TicketIssued,
+    TicketRated,
+    TicketUnrated,
+)
 from contract.names import HallPhase, Moment, Rating, ServiceId, TicketState, Tier, WindowState
 from edge.queue import day
 from edge.queue.apply import apply
@@ -122,6 +130,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.numbers: set[tuple[object, str]] = set()
         self.issued: list[str] = []
         self.alive: set[str] = set()
+        self.asked: set[str] = set()
         self.do(OpenDay(business_day=day.business_day(plan, self.now)))
         self.everybody_signs_on()
         for service in plan.services:
@@ -154,6 +163,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def witness(self, event: HallEvent, state: HallState) -> None:
         """What an event must be true to, whatever led to it."""
+        assert isinstance(event, HallEvent)
         if isinstance(event, TicketIssued):
             key = (event.business_day, event.number)
             assert key not in self.numbers, f"{event.number} twice in a day"
@@ -163,6 +173,10 @@ class QueueMachine(RuleBasedStateMachine):
             was = self.state.tickets[event.ticket]
             assert was.state is TicketState.WAITING, "called, and did not wait"
             assert (event.wait_seconds is None) or event.first_call
+        if isinstance(event, TicketFinished):
+            self.asked.add(event.ticket)
+        if isinstance(event, TicketRated | TicketUnrated):
+            self.asked.remove(event.ticket)  # once
         if isinstance(event, TicketEvent):
             ticket = state.tickets.get(event.ticket)
             if ticket is None or ticket.state in ENDED:
@@ -195,6 +209,16 @@ class QueueMachine(RuleBasedStateMachine):
             keys = SENSIBLE_KEYS[self.state.window(number).state]
             self.do(data.draw(st.sampled_from(keys), label="key")(number))
             self.time_passes(7.0)
+
+    @rule(data=st.data(), people=st.integers(1, 4))
+    def customers_are_served(self, data: st.DataObject, people: int) -> None:
+        for _ in range(people):
+            number = data.draw(st.sampled_from(sorted(self.plan.windows)), label="window")
+            self.do(CallNext(window=number))
+            self.do(Start(window=number))
+            self.time_passes(30.0)
+            ends = data.draw(st.sampled_from(SENSIBLE_KEYS[WindowState.SERVING]), label="end")
+            self.do(ends(number))
 
     @rule(data=st.data())
     def a_customer_rates(self, data: st.DataObject) -> None:
@@ -276,6 +300,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(CloseDay())
         if was_open:
             assert not self.alive, "somebody's ticket never ended"
+            assert not self.asked, "a finished ticket is neither rated nor unrated"
             assert not self.state.tickets
             assert not self.state.windows
 

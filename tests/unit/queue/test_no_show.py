@@ -145,6 +145,15 @@ def test_no_two_who_rejoin_behind_one_anchor_share_a_place_though_it_moved_on() 
     assert hall.ticket(anchor).place < hall.ticket(one).place < hall.ticket(two).place
 
 
+def test_who_did_not_come_to_the_window_of_the_transfer_rejoins_the_line_of_the_service() -> None:
+    hall = a_hall(1)
+    ticket = hall.call_next(1)
+    hall.do(Transfer(window=1, to_window=2))
+    assert nobody_comes(hall, 2) == ticket
+    hall.do(Rejoin(ticket=ticket))
+    assert hall.call_next(1) == ticket
+
+
 @pytest.mark.parametrize("state", ["waiting", "called", "serving"])
 def test_only_who_is_out_of_line_rejoins(state: str) -> None:
     hall = a_hall(1)

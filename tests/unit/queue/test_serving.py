@@ -242,6 +242,15 @@ def test_a_window_takes_back_its_own_and_any_other_by_name() -> None:
     assert (done.window, done.clerk) == (2, "clerk-2")
 
 
+def test_a_ticket_that_was_taken_back_and_finished_is_not_parked_any_more() -> None:
+    hall = a_hall(customers=1)
+    serving(hall)
+    hall.do(Park(window=1))
+    hall.do(Resume(window=1))
+    hall.do(Finish(window=1))
+    assert hall.refuse(Resume(window=1)).reason is RefusalReason.NOTHING_PARKED
+
+
 def test_a_ticket_that_is_not_parked_is_not_resumed() -> None:
     hall = a_hall()
     waiting = hall.take_number()
