@@ -114,24 +114,23 @@ def test_a_polled_key_that_bounces_between_fast_polls_counts_once() -> None:
 
 
 @given(
-    tap=st.floats(0.080, 0.150),
-    cycle=st.floats(0.005, 0.060),
-    phase=st.floats(0.0, 1.0, exclude_max=True),
+    tap=st.integers(80_000, 150_000),
+    cycle=st.integers(5_000, 60_000),
+    phase=st.integers(0, 59_999),
     taps=st.integers(1, 8),
 )
 def test_no_tap_of_80_to_150_ms_is_lost_or_doubled_at_any_cycle_up_to_60_ms(
-    tap: float, cycle: float, phase: float, taps: int
+    tap: int, cycle: int, phase: int, taps: int
 ) -> None:
+    """In whole microseconds; taps begin at 0, at ``period`` … and each is whole."""
     keys = at_rest("call", press_seconds=0.0)
-    period = tap + 0.150
-    presses = 0
-    for poll in itertools.count():
-        at = (poll + phase) * cycle
-        if at > taps * period:
-            break
-        presses += len(keys.sample("call", at % period < tap, at))
-    # Taps begin at 0, at period …: each was whole.
-    assert presses == taps
+    period = tap + 150_000
+    presses = [
+        event
+        for at in range(phase % cycle, taps * period, cycle)
+        for event in keys.sample("call", at % period < tap, at / 1e6)
+    ]
+    assert len(presses) == taps
 
 
 def test_a_flood_of_edges_gives_no_press_and_is_counted() -> None:
