@@ -15,7 +15,8 @@ ANSWER_SECONDS = 5.0
 FLASH_SECONDS = 0.28
 """A lamp that answers by a flash is lit for 0.3 s from the press on."""
 ANSWER_LAMPS = frozenset({"accepted", "refused"})
-CALLING_KEYS = frozenset({"call_next", "recall"})
+CALLING_KEYS = frozenset({"call_next"})
+"""After these a screen calls somebody new; a recall looks like the blinking before it."""
 MAX_SAMPLES = 100_000
 
 Excuse = Callable[[str, float, float], str | None]
@@ -78,6 +79,8 @@ class Ledger:
         self._wanting_paper: deque[Press] = deque()
         self._lit: dict[str, set[str]] = {}
         self._calling: dict[int, str | None] = {}
+        self._shown: dict[int, Sight] = {}
+        """What each screen said last, dark moments aside."""
 
     @property
     def unsettled(self) -> int:
@@ -134,11 +137,14 @@ class Ledger:
             wanting = self._wanting_led.pop(station, None)
             if wanting is not None and at - wanting.at <= ANSWER_SECONDS:
                 self.press_to_led_seconds.append(at - wanting.at)
-        if sight.showing not in {Showing.IDLE, Showing.CALLING}:
+        if sight.showing not in {Showing.DARK, Showing.CALLING}:  # a call blinks
             self._calling[window] = None
-        if sight.showing is not Showing.IDLE:  # idle texts change by themselves
+        if self._shown.get(window) != sight and sight.showing not in {Showing.IDLE, Showing.DARK}:
+            # Idle texts change by themselves, and a call blinks by itself.
             for press in self._unanswered_at(station, at):
                 press.answered_at = at
+        if sight.showing is not Showing.DARK:
+            self._shown[window] = sight
         return sight
 
     def _called(self, window: int, number: str, at: float) -> None:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from edge.clock import Clock
 from simulator import layout
 from simulator.fittings import Fittings
-from simulator.ledger import ANSWER_SECONDS, Ledger
+from simulator.ledger import ANSWER_LAMPS, ANSWER_SECONDS, Ledger
 from simulator.panels import Panel
 from simulator.perception import Showing, Sight, TicketPaper, read_screen
 
@@ -61,8 +61,10 @@ PRESS_SECONDS = (0.12, 0.25)
 """How long a finger stays on a key; real time."""
 MAX_ATTEMPTS = 6
 """At the dispenser, before a customer goes home."""
-PAPER_SECONDS = 45.0
+PAPER_SECONDS = 12.0
 """How long somebody whose press was accepted waits for the paper; real time."""
+BLINK_SECONDS = 1.2
+"""A screen that is dark for so long is off."""
 LOOK_AGAIN_SECONDS = 0.5
 
 
@@ -178,6 +180,10 @@ class People:
         """By number: resolved with the window, when a screen calls it."""
         self._eyes: dict[int, Eyes] = {number: Eyes() for number in fittings.windows}
         self._eyes_at_machine = Eyes()
+        self._read: dict[int, tuple[Sight, float]] = {}
+        """The last text of each screen and when it was seen."""
+        self._answers_at_machine: list[str] = []
+        """The lamps accepted and refused, whenever one of them went on."""
         self._watch()
 
     # --- switched on and off ----------------------------------------------------------------------
@@ -252,6 +258,8 @@ class People:
 
     def _watch(self) -> None:
         def at_machine(panel: Panel, lamp: str, lit: bool, at: float) -> None:  # noqa: ARG001
+            if lit and lamp in ANSWER_LAMPS:
+                self._answers_at_machine.append(lamp)
             self._eyes_at_machine.blink()
 
         self._fittings.dispenser.on_lamp(at_machine)
@@ -266,6 +274,7 @@ class People:
             waiting = self._called.get(sight.number)
             if waiting is not None and not waiting.done():
                 waiting.set_result(sight.window or window)
+        self._sight(window)
         self._eyes[window].blink()
 
     def see_paper(self, paper: TicketPaper | None) -> None:
@@ -276,7 +285,14 @@ class People:
         self._eyes_at_machine.blink()
 
     def _sight(self, window: int) -> Sight:
-        return read_screen(self._fittings.screens[window].text)
+        """What a person reads there; a text that blinks is there in its dark moments too."""
+        sight = read_screen(self._fittings.screens[window].text)
+        now = asyncio.get_running_loop().time()
+        if sight.showing is not Showing.DARK:
+            self._read[window] = (sight, now)
+        elif window in self._read and now - self._read[window][1] < BLINK_SECONDS:
+            return self._read[window][0]
+        return sight
 
     def _standing_at(self, window: int) -> Customer | None:
         return next((c for c in self._customers if c.window == window), None)
@@ -349,8 +365,12 @@ class People:
             self._hand = None
 
     async def _press_for_number(self, customer: Customer) -> int:
-        """How often the key was pressed."""
+        """How often a key was pressed."""
         dice, panel = customer.dice, self._fittings.dispenser
+        # The answer to somebody else goes out first.
+        lamps = panel.lamps
+        await self._eyes_at_machine.see(lambda: not (lamps["accepted"] or lamps["refused"]), 1.0)
+        self._answers_at_machine.clear()
         manner = dice.random()
         if manner < LEANING_SHARE:
             await self._lean(panel, dice)
@@ -364,27 +384,18 @@ class People:
 
     async def _paper_comes(self, taken: list[TicketPaper], presses: int) -> bool:
         """Look at the slot and the lamps, as long as there is hope."""
-        lamps = self._fittings.dispenser.lamps
-        accepted = False
+        answers = self._answers_at_machine
 
-        def answered() -> bool:
-            nonlocal accepted
-            accepted = accepted or lamps["accepted"]
-            return len(taken) >= presses or accepted or lamps["refused"]
+        def anything() -> bool:
+            return bool(taken or answers)
 
-        if not await self._eyes_at_machine.see(answered, ANSWER_SECONDS + 0.5):
-            return bool(taken)
-        if accepted:
-            refused_later = False
-
-            def out_or_not() -> bool:
-                nonlocal refused_later
-                refused_later = refused_later or (bool(lamps["refused"]) and presses == 1)
-                return len(taken) >= presses or refused_later
-
+        def all_of_it() -> bool:
             # Who pressed five times waits for five papers, but not for ever.
-            seconds = PAPER_SECONDS if presses == 1 else 6.0
-            await self._eyes_at_machine.see(out_or_not, seconds)
+            return len(taken) >= presses or "refused" in answers
+
+        if await self._eyes_at_machine.see(anything, ANSWER_SECONDS + 0.5):
+            seconds = PAPER_SECONDS if not taken else PAPER_SECONDS / 3
+            await self._eyes_at_machine.see(all_of_it, seconds)
         return bool(taken)
 
     async def _wait_for_call(self, customer: Customer, number: str) -> int | None:
@@ -518,12 +529,12 @@ class Clerk:
 
     async def _press(self, key: str) -> None:
         """Press, and look what it does before anything else."""
-        before = self._people._fittings.screens[self._window].text
+        before = self._look()
         lamps = self._panel.lamps
         await self._people._press(self._panel, key, self._dice)
 
         def changed() -> bool:
-            return self._people._fittings.screens[self._window].text != before
+            return self._look() != before
 
         def answered() -> bool:
             return changed() or lamps["accepted"] or lamps["refused"]
