@@ -64,7 +64,7 @@ from tests.support.walks import CLERKS, commands, plans
 
 LONG = os.environ.get("QUEUE_PROFILE") == "long"
 PROFILE = settings(
-    max_examples=2_000 if LONG else 180,
+    max_examples=2_000 if LONG else 150,
     stateful_step_count=200 if LONG else 50,
     derandomize=not LONG,
     deadline=None,
