@@ -12,7 +12,7 @@ PINS := requirements/constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test unit lint types asyncapi constraints bench format clean help \
+.PHONY: demo test unit lint types asyncapi diagrams constraints bench format clean help \
 	test-all-pythons system-packages
 
 help: ## List the targets
@@ -50,6 +50,9 @@ format: $(VENV)/.dev ## Rewrite the code in the agreed style
 
 asyncapi: $(VENV)/.dev ## Regenerate asyncapi.yaml and docs/reference/events.md from contract/
 	@$(BIN)/python -m tools.asyncapi
+
+diagrams: $(VENV)/.dev ## Regenerate docs/reference/state-machines.md from the queue core's tables
+	@$(BIN)/python -m tools.diagrams
 
 bench: $(VENV)/.dev ## Run the benchmarks and write their table
 	@$(BIN)/python -m bench $(ARGS)
