@@ -99,6 +99,8 @@ def render_config(config: BrokerConfig) -> str:
         "# Dashboards in browsers. In production behind the same reverse proxy as the page.",
         f"listener {config.websocket_port} 127.0.0.1",
         "protocol websockets",
+        "# Without this mosquitto 2.0 listens on every address, whatever the line above says.",
+        "socket_domain ipv4",
     ]
     if config.tls is not None:
         tls = config.tls

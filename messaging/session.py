@@ -192,15 +192,38 @@ def _new_client(config: MqttConfig, will: Will | None) -> Client:
 
 
 def _dial(client: Client, config: MqttConfig) -> None:
-    if config.tls is not None:
-        context = ssl.create_default_context(cafile=str(config.tls.ca_file))
-        if config.tls.cert_file is not None:
-            context.load_cert_chain(config.tls.cert_file, config.tls.key_file)
+    context = None if config.tls is None else _TlsContext.of(config.tls)
+    if context is not None:
         client.tls_set_context(context)
-    if config.protocol == 5:
-        client.connect(config.host, config.port, config.keepalive_seconds, clean_start=True)
-    else:
-        client.connect(config.host, config.port, config.keepalive_seconds)
+    try:
+        if config.protocol == 5:
+            client.connect(config.host, config.port, config.keepalive_seconds, clean_start=True)
+        else:
+            client.connect(config.host, config.port, config.keepalive_seconds)
+    except BaseException:
+        if context is not None and context.made is not None:
+            context.made.close()
+        raise
+
+
+class _TlsContext(ssl.SSLContext):
+    """Checks the broker's certificate and name. Remembers the socket that it made, because paho
+    leaves it open when the handshake fails."""
+
+    made: ssl.SSLSocket | None = None
+
+    @classmethod
+    def of(cls, files: TlsConfig) -> "_TlsContext":
+        context = cls(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(files.ca_file)
+        if files.cert_file is not None:
+            context.load_cert_chain(files.cert_file, files.key_file)
+        return context
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        self.made = super().wrap_socket(*arguments, **options)
+        return self.made
 
 
 class _PahoSession:

@@ -44,7 +44,7 @@ class HallDay:
         self._tickets = 0
 
     def _at(self) -> Moment:
-        self._seconds += self._random.random() * 5
+        self._seconds += self._random.random() * 240
         return Moment(
             wall=OPENING + timedelta(seconds=self._seconds), monotonic=self._seconds, boot="boot"
         )

@@ -1,0 +1,155 @@
+"""The centre's page in a real browser, fed by a real broker."""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from contract import topics
+from contract.documents import HallState
+from contract.names import Presence
+from messaging.session import connect
+from tests.support.broker import Broker, running_broker
+from tests.support.centre import CentreProcess, running_centre
+from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
+
+PATIENCE_MS = 20_000
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+"""A folder to keep pictures in, for people."""
+
+EVENTS = HallDay(21).whole(90)
+TEXTS = envelopes(EVENTS, "hall-a")
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    async with running_broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+async def centre(tmp_path: Path, broker: Broker) -> AsyncIterator[CentreProcess]:
+    async with running_centre(tmp_path / "centre", broker) as running:
+        yield running
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    async with async_playwright() as playwright:
+        # Without a system's Chromium, Playwright's own is taken, where it was installed.
+        launched = await playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield launched
+        await launched.close()
+
+
+async def send(broker: Broker, hall: str, texts: list[str], *, head: int = 0) -> None:
+    async with connect(broker.client(hall)) as session:
+        state = HallState(hall=hall, presence=Presence.ONLINE, epoch=EPOCH, head=head)
+        await session.publish(topics.state(hall), state.model_dump_json().encode(), retain=True)
+        for start in range(0, len(texts), 200):
+            batch = backlog(texts[start : start + 200])
+            await session.publish(topics.backlog(hall), batch)
+
+
+async def picture(page: Page, name: str) -> None:
+    if SCREENSHOTS:
+        await page.screenshot(path=Path(SCREENSHOTS, f"{name}.png"), full_page=True)
+
+
+async def test_the_centres_page_shows_halls_moves_and_never_goes_empty(
+    broker: Broker, centre: CentreProcess, browser: Browser
+) -> None:
+    page = await browser.new_page(viewport={"width": 1440, "height": 900}, locale="zh-CN")
+    foreign: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: foreign.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if "Security" in line.text else None)
+
+    await page.goto(f"http://127.0.0.1:{centre.page_port}/")
+    await expect(page.locator("#notice")).to_contain_text("尚无营业厅", timeout=PATIENCE_MS)
+
+    await send(broker, "hall-a", TEXTS[:300], head=300)
+    await send(broker, "hall-b", envelopes(HallDay(22, hall=1).whole(20), "hall-b"))
+    await expect(page.locator("#name")).to_have_text("hall-a", timeout=PATIENCE_MS)
+    await expect(page.locator("#link")).to_have_text("实时")
+    await expect(page.locator("#windows li")).to_have_count(3)
+    await expect(page.locator("#halls li")).to_have_count(2)
+    await expect(page.locator("#today")).to_contain_text("正在等候")
+    await picture(page, "centre-1440-zh")
+
+    # The numbers move by themselves.
+    issued = page.locator("#today .figure").nth(1).locator("dd")
+    before = int(await issued.inner_text())
+    await send(broker, "hall-a", TEXTS[300:], head=len(TEXTS))
+    await expect(issued).not_to_have_text(str(before), timeout=PATIENCE_MS)
+    await expect(issued).to_have_class("moved")
+
+    # English, by keyboard, and it stays in the address.
+    await page.locator("button[data-lang=en]").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#link")).to_have_text("Live")
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    assert "lang=en" in page.url
+    await page.locator("#halls button").first.focus()
+    await page.keyboard.press("ArrowDown")
+    await expect(page.locator("#name")).to_have_text("hall-b")
+    await page.keyboard.press("ArrowUp")
+    await picture(page, "centre-1440-en")
+
+    # The link breaks: since when, and everything stays.
+    shown = await issued.inner_text()
+    await broker.kill9()
+    stale = re.compile(r"^Stale since \d\d:\d\d$")
+    await expect(page.locator("#link")).to_have_text(stale, timeout=PATIENCE_MS)
+    await expect(page.locator("#halls li")).to_have_count(2)
+    await expect(issued).to_have_text(shown)
+    await picture(page, "centre-1440-stale")
+    await broker.start()
+    await expect(page.locator("#link")).to_have_text("Live", timeout=2 * PATIENCE_MS)
+
+    # The broker lives and the centre is dead: that is stale, too.
+    await centre.kill9()
+    await expect(page.locator("#link")).to_have_text(stale, timeout=2 * PATIENCE_MS)
+
+    assert errors == []
+    assert {url.split("/")[2] for url in foreign} == {f"127.0.0.1:{centre.page_port}"}
+    await page.close()
+
+
+async def test_the_centres_page_fits_a_phone(
+    broker: Broker, centre: CentreProcess, browser: Browser
+) -> None:
+    await send(broker, "hall-a", TEXTS, head=len(TEXTS))
+    page = await browser.new_page(viewport={"width": 390, "height": 844}, locale="en-GB")
+    await page.goto(f"http://127.0.0.1:{centre.page_port}/?lang=en")
+    await expect(page.locator("#windows li")).to_have_count(3, timeout=PATIENCE_MS)
+    await picture(page, "centre-390-en")
+    width = await page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
+    await page.goto(f"http://127.0.0.1:{centre.page_port}/?lang=zh")
+    await expect(page.locator("#windows li")).to_have_count(3, timeout=PATIENCE_MS)
+    await picture(page, "centre-390-zh")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    await page.close()
+
+
+async def test_a_page_whose_login_is_refused_says_so(
+    broker: Broker, tmp_path: Path, browser: Browser
+) -> None:
+    async with running_centre(tmp_path / "centre", broker) as centre:
+        await centre.stop()
+        centre.config.with_name("dashboards").write_text("wrong\n", encoding="utf-8")
+        await centre.start()
+        page = await browser.new_page()
+        await page.goto(f"http://127.0.0.1:{centre.page_port}/?lang=en")
+        await expect(page.locator("#notice")).to_contain_text("refused", timeout=PATIENCE_MS)
+        await page.close()
