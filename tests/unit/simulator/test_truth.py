@@ -1,0 +1,243 @@
+"""Each wrong is found when it is really there, and a good run has none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+
+from simulator.ledger import Call
+from simulator.perception import TicketPaper
+from simulator.truth import Evidence, Record, judge, percentiles_ms
+
+DAY = date(2026, 3, 2)
+EPOCH = "01JNAB00000000000000000000"
+
+
+def ulid(n: int) -> str:
+    return f"{n:026d}"
+
+
+def events(*steps: tuple[str, int]) -> list[Record]:
+    """``("issued", 1)``: what happened to which ticket, from seq 1 on."""
+    return [record(seq, word, ticket) for seq, (word, ticket) in enumerate(steps, start=1)]
+
+
+def record(seq: int, word: str, ticket: int, **data: Any) -> Record:
+    body: Mapping[str, Any] = {
+        "type": f"hall.ticket.{word}.v1",
+        "sequence": f"{seq:020}",
+        "epoch": EPOCH,
+        "data": {"ticket": ulid(ticket), **data},
+    }
+    return Record(EPOCH, seq, body)
+
+
+def paper(
+    ticket: int, number: str, *, at: float = 1.0, reprint: bool = False, day: date = DAY
+) -> TicketPaper:
+    return TicketPaper(number, ulid(ticket), day, reprint, at)
+
+
+GOOD_EVENTS = events(
+    ("issued", 1),
+    ("wait-estimated", 1),
+    ("printed", 1),
+    ("issued", 2),
+    ("printed", 2),
+    ("called", 1),
+    ("started", 1),
+    ("finished", 1),
+    ("rated", 1),
+    ("issued", 3),
+    ("voided", 3),
+)
+
+
+def good(**changes: Any) -> Evidence:
+    """Two tickets on paper, one called and served, one waiting; a third that never had paper."""
+    evidence = Evidence(
+        presses=6,
+        papers=[paper(1, "A001"), paper(2, "A002")],
+        calls=[Call(5.0, 1, "A001")],
+        press_to_led_seconds=[0.02, 0.04],
+        press_to_paper_seconds=[0.4],
+        journal=GOOD_EVENTS,
+        centre=list(GOOD_EVENTS),
+        daemon_rss_bytes=50_400_000,
+        kills={"daemon": 1},
+        broker="mosquitto",
+    )
+    return replace(evidence, **changes)
+
+
+def reasons(evidence: Evidence) -> str:
+    return "\n".join(judge(evidence).reasons)
+
+
+def test_a_good_run_has_no_reason_against_it_and_these_figures() -> None:
+    verdict = judge(good())
+    assert verdict.reasons == []
+    assert verdict.figures == {
+        "presses": 6,
+        "presses_unanswered": 0,
+        "issued": 3,
+        "printed": 2,
+        "voided": 1,
+        "called": 1,
+        "finished": 1,
+        "no_show": 0,
+        "rated": 1,
+        "waiting": 1,
+        "events_journaled": 11,
+        "events_at_centre": 11,
+        "duplicates_at_centre": 0,
+        "gaps_at_centre": 0,
+        "double_calls": 0,
+        "duplicate_numbers": 0,
+        "press_to_led_ms": {"p50": 20.0, "p99": 40.0},
+        "press_to_paper_ms": {"p50": 400.0, "p99": 400.0},
+        "daemon_rss_mb": 50.4,
+        "kills": {"daemon": 1, "broker": 0, "centre": 0},
+        "broker": "mosquitto",
+    }
+
+
+def test_an_unanswered_press_is_counted_and_named() -> None:
+    verdict = judge(good(unanswered=["call_next at caller-3"]))
+    assert verdict.figures["presses_unanswered"] == 1
+    assert verdict.reasons == ["1 press unanswered: call_next at caller-3"]
+
+
+def test_an_event_that_is_twice_at_the_centre_is_a_duplicate() -> None:
+    verdict = judge(good(centre=[*GOOD_EVENTS, GOOD_EVENTS[4]]))
+    assert verdict.figures["duplicates_at_centre"] == 1
+    assert verdict.reasons
+
+
+def test_an_event_that_is_missing_in_the_middle_is_a_gap_and_lost() -> None:
+    verdict = judge(good(centre=[*GOOD_EVENTS[:4], *GOOD_EVENTS[5:]]))
+    assert verdict.figures["gaps_at_centre"] == 1
+    assert "1 gap at the centre" in reasons(good(centre=[*GOOD_EVENTS[:4], *GOOD_EVENTS[5:]]))
+
+
+def test_an_event_that_is_missing_at_the_end_is_no_gap_but_lost() -> None:
+    evidence = good(centre=GOOD_EVENTS[:-1])
+    assert judge(evidence).figures["gaps_at_centre"] == 0
+    assert "1 event never reached the centre" in reasons(evidence)
+
+
+def test_a_second_epoch_begins_at_one_and_is_no_gap() -> None:
+    other = "01JNAB00000000000000000001"
+    more = Record(other, 1, {**GOOD_EVENTS[0].body, "epoch": other})
+    assert judge(good(journal=[*GOOD_EVENTS, more], centre=[*GOOD_EVENTS, more])).reasons == []
+
+
+def test_an_event_that_only_the_centre_has_is_wrong() -> None:
+    forged = record(12, "rated", 1)
+    assert "at the centre only" in reasons(good(centre=[*GOOD_EVENTS, forged]))
+
+
+def test_an_event_that_says_something_else_at_the_centre_is_altered() -> None:
+    changed = [record(9, "rated", 1, rating="satisfied") if r.seq == 9 else r for r in GOOD_EVENTS]
+    assert "1 event was altered on its way" in reasons(good(centre=changed))
+
+
+def test_a_number_on_two_tickets_of_a_day_is_a_duplicate() -> None:
+    verdict = judge(good(papers=[paper(1, "A001"), paper(2, "A001")]))
+    assert verdict.figures["duplicate_numbers"] == 1
+
+
+def test_a_number_comes_again_on_another_day() -> None:
+    papers = [paper(1, "A001"), paper(2, "A001", day=date(2026, 3, 3), at=9.0)]
+    assert judge(good(papers=papers)).figures["duplicate_numbers"] == 0
+
+
+def test_a_marked_reprint_of_the_same_ticket_is_no_duplicate() -> None:
+    verdict = judge(good(papers=[*good().papers, paper(1, "A001", at=2.0, reprint=True)]))
+    assert verdict.reasons == []
+    assert verdict.figures["printed"] == 2
+
+
+def test_a_second_paper_that_is_not_marked_is_a_duplicate() -> None:
+    verdict = judge(good(papers=[*good().papers, paper(1, "A001", at=2.0)]))
+    assert verdict.figures["duplicate_numbers"] == 1
+
+
+def test_a_ticket_called_at_two_windows_is_a_double_call() -> None:
+    verdict = judge(good(calls=[Call(5.0, 1, "A001"), Call(6.0, 2, "A001")]))
+    assert verdict.figures["double_calls"] == 1
+    assert "windows 1, 2" in verdict.reasons[0]
+
+
+def test_a_ticket_that_was_transferred_is_called_again_elsewhere() -> None:
+    history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), record(9, "called", 1)]
+    calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001")]
+    assert judge(good(journal=history, centre=list(history), calls=calls)).reasons == []
+
+
+def test_one_transfer_excuses_one_change_of_window_and_no_more() -> None:
+    history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), record(9, "called", 1)]
+    calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001"), Call(7.0, 1, "A001")]
+    verdict = judge(good(journal=history, centre=list(history), calls=calls))
+    assert verdict.figures["double_calls"] == 1
+
+
+def test_a_screen_that_calls_two_at_once_is_a_double_call() -> None:
+    assert judge(good(two_at_once=["A001 A002"])).figures["double_calls"] == 1
+
+
+def test_yesterdays_paper_is_not_what_todays_call_is_about() -> None:
+    """The same number at another window, a day later, is another ticket."""
+    papers = [
+        paper(1, "A001", at=1.0),
+        paper(2, "A001", at=20.0, day=date(2026, 3, 3)),
+    ]
+    calls = [Call(5.0, 1, "A001"), Call(25.0, 2, "A001")]
+    assert judge(good(papers=papers, calls=calls)).figures["double_calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"papers": [paper(1, "A001"), paper(2, "A002"), paper(9, "A009")]}, "no journal knows"),
+        ({"papers": [paper(1, "A001"), paper(2, "A002"), paper(3, "A003")]}, "voided ticket"),
+        ({"papers": [paper(1, "A001")]}, "printed without paper"),
+        ({"papers": [paper(2, "A002")], "calls": []}, "called without paper"),
+        ({"calls": [Call(5.0, 1, "A001"), Call(6.0, 2, "B007")]}, "number called without paper"),
+        ({"calls": [Call(0.5, 1, "A001")]}, "number called without paper"),
+        ({"failures": ["daemon ended by itself with exit code 1"]}, "ended by itself"),
+    ],
+)
+def test_paper_tickets_and_calls_must_belong_together(changes: dict[str, Any], reason: str) -> None:
+    assert reason in reasons(good(**changes))
+
+
+def test_a_ticket_that_is_called_though_it_never_was_printed_is_wrong() -> None:
+    history = events(("issued", 1), ("called", 1))
+    evidence = good(journal=history, centre=list(history), papers=[paper(1, "A001")])
+    assert "neither printed nor voided" in reasons(evidence)
+
+
+@pytest.mark.parametrize(
+    ("steps", "waiting"),
+    [
+        ([("issued", 1)], 0),
+        ([("issued", 1), ("printed", 1)], 1),
+        ([("issued", 1), ("printed", 1), ("called", 1)], 0),
+        ([("issued", 1), ("printed", 1), ("called", 1), ("no-show", 1)], 0),
+        ([("issued", 1), ("printed", 1), ("called", 1), ("no-show", 1), ("rejoined", 1)], 1),
+        ([("issued", 1), ("printed", 1), ("cancelled", 1)], 0),
+    ],
+)
+def test_who_waits_is_told_by_the_last_event(
+    steps: Sequence[tuple[str, int]], waiting: int
+) -> None:
+    history = events(*steps)
+    assert judge(good(journal=history, centre=history)).figures["waiting"] == waiting
+
+
+def test_percentiles_are_nearest_rank_and_none_where_nothing_was_measured() -> None:
+    assert percentiles_ms([n / 1000 for n in range(1, 101)]) == {"p50": 50.0, "p99": 99.0}
+    assert percentiles_ms([]) == {"p50": None, "p99": None}
