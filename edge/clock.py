@@ -60,7 +60,7 @@ def clock_is_synced() -> bool:
     True with systemd-timesyncd's mark, and where it is not used at all a date that is not in the
     past of this software is believed.
     """
-    return _SYNCED.exists() or time.time() > _PLAUSIBLE_SINCE
+    return time.time() > _PLAUSIBLE_SINCE or _SYNCED.exists()
 
 
 _PLAUSIBLE_SINCE = datetime(2026, 1, 1, tzinfo=UTC).timestamp()

@@ -8,6 +8,7 @@ new state is forgotten and every command of the group is refused by name.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -69,7 +70,8 @@ class Controller:
         self._journal = journal
         self._clock = clock
         self._listeners: list[Listener] = []
-        self._submissions: asyncio.Queue[_Submission] = asyncio.Queue(MAX_WAITING)
+        self._submissions: deque[_Submission] = deque()
+        self._some = asyncio.Event()
         self._stopping = False
 
     def subscribe(self, listener: Listener) -> None:
@@ -88,10 +90,7 @@ class Controller:
     async def _submit(self, work: Command | Events, name: str) -> Outcome:
         if self._stopping:
             return self._refused(Refusal(reason=RefusalReason.STOPPING, command=name))
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        try:
-            self._submissions.put_nowait(_Submission(work, outcome))
-        except asyncio.QueueFull:
+        if len(self._submissions) >= MAX_WAITING:
             return self._refused(
                 Refusal(
                     reason=RefusalReason.JOURNAL_UNAVAILABLE,
@@ -99,33 +98,37 @@ class Controller:
                     detail=f"{MAX_WAITING} commands are waiting already",
                 )
             )
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._submissions.append(_Submission(work, outcome))
+        self._some.set()
         return await outcome
 
     async def run(self) -> None:
         """Write until cancelled. What was submitted by then is refused, nobody waits for ever."""
-        try:
-            while True:
-                await self._write(await self._next_group())
-        finally:
-            self._stopping = True
-            while not self._submissions.empty():
-                submission = self._submissions.get_nowait()
-                self._answer(submission, Refusal(reason=RefusalReason.STOPPING, command="stop"))
-
-    async def _next_group(self) -> list[_Submission]:
-        group = [await self._submissions.get()]
-        while len(group) < MAX_GROUP and not self._submissions.empty():
-            group.append(self._submissions.get_nowait())
-        return group
-
-    async def _write(self, group: list[_Submission]) -> None:
-        """Decide and commit a group. Shielded from a stop: what is on disk is shown to people."""
-        writing = asyncio.ensure_future(self._decide_and_commit(group))
+        writing = asyncio.create_task(self._write(), name="write")
         try:
             await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await writing
-            raise
+        finally:
+            self._stopping = True
+            self._some.set()
+            await writing  # what is on disk is shown to people, also at a stop
+
+    async def _write(self) -> None:
+        """One task for all groups: a task for each would cost more than deciding it."""
+        try:
+            while not self._stopping:
+                await self._some.wait()
+                self._some.clear()
+                while self._submissions and not self._stopping:
+                    await self._decide_and_commit(self._next_group())
+        finally:
+            for submission in self._submissions:
+                self._answer(submission, Refusal(reason=RefusalReason.STOPPING, command="stop"))
+            self._submissions.clear()
+
+    def _next_group(self) -> list[_Submission]:
+        count = min(len(self._submissions), MAX_GROUP)
+        return [self._submissions.popleft() for _ in range(count)]
 
     async def _decide_and_commit(self, group: list[_Submission]) -> None:
         state = self.state
