@@ -121,7 +121,7 @@ class WaitEstimated(TicketEvent):
 
     type: ClassVar[str] = "hall.ticket.wait-estimated.v1"
     ahead: Annotated[int, Field(ge=0)]
-    """People ahead who compete for the same windows."""
+    """People ahead in the same service, those of a higher tier included."""
     p50_seconds: Seconds | None
     p90_seconds: Seconds | None
     method: str

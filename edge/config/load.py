@@ -46,7 +46,7 @@ def _devices(raw: object, problems: list[Problem]) -> Iterator[tuple[str, Device
     if not isinstance(raw, dict):
         problems.append(Problem("devices", "must be tables", "[devices.printer]"))
         return
-    models = {name: driver.config for name, driver in registry.drivers().items()}
+    known = registry.drivers()
     for name, table in raw.items():
         where = ("devices", name)
         try:
@@ -55,14 +55,13 @@ def _devices(raw: object, problems: list[Problem]) -> Iterator[tuple[str, Device
             problems.append(
                 Problem(dotted(where), "a device's name is in small letters", "[devices.bar-1]")
             )
-        driver = table.get("driver") if isinstance(table, dict) else None
-        model = models.get(driver) if isinstance(driver, str) else None
-        if model is None:
-            known = ", ".join(sorted(models))
-            what = "has no driver" if driver is None else f"unknown driver {driver!r}"
-            problems.append(Problem(dotted((*where, "driver")), f"{what}; there are: {known}"))
+        if not isinstance(table, dict):
+            problems.append(Problem(dotted(where), "must be a table", f"[devices.{name}]"))
             continue
         try:
+            model = registry.driver_of(table, known).config
             yield name, model.model_validate(table)
+        except registry.UnknownDriver as unknown:
+            problems.append(Problem(dotted((*where, "driver")), str(unknown)))
         except ValidationError as error:
             problems += [problem_of(where, model, detail) for detail in error.errors()]

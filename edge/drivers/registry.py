@@ -7,9 +7,7 @@ is the driver's and whose object is a ``Driver``.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Generic, TypeVar, Union, get_args
-
-from pydantic import Field
+from typing import Any, Generic, TypeVar, get_args
 
 from contract.names import DeviceId
 from edge.drivers.config import DeviceConfig
@@ -96,11 +94,21 @@ def drivers(more: Iterable[Driver[Any]] = ()) -> dict[str, Driver[Any]]:
     return found
 
 
-def config_type(known: Mapping[str, Driver[Any]]) -> Any:
-    """The type of one ``[devices.NAME]`` table: the drivers' configurations, told apart by
-    ``driver``. For use as a field's annotation."""
-    configs = tuple(driver.config for driver in known.values())
-    return Annotated[Union[configs], Field(discriminator="driver")]
+def driver_of(table: Mapping[str, Any], known: Mapping[str, Driver[Any]]) -> Driver[Any]:
+    """The driver that a ``[devices.NAME]`` table names. Raises ``UnknownDriver``."""
+    name = table.get("driver")
+    driver = known.get(name) if isinstance(name, str) else None
+    if driver is None:
+        raise UnknownDriver(name, known)
+    return driver
+
+
+class UnknownDriver(ValueError):
+    """A table names no driver, or one that is not there; the message lists those that are."""
+
+    def __init__(self, name: object, known: Iterable[str]) -> None:
+        what = "names no driver" if name is None else f"there is no driver {name!r}"
+        super().__init__(f"{what}; there are: {', '.join(sorted(known))}")
 
 
 def build(

@@ -1,15 +1,16 @@
 """Device configurations: what is refused, what is claimed, and how drivers are found."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from edge.drivers.config import DeviceConfig, conflicts, port_claim
 from edge.drivers.gpio import GpioConfig, GpioKeypad
 from edge.drivers.modbus_bus import BusConfig, ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
-from edge.drivers.registry import Driver, Surroundings, build, config_type, drivers
+from edge.drivers.registry import Driver, Surroundings, UnknownDriver, build, driver_of, drivers
 
 GPIO: dict[str, Any] = {
     "driver": "gpio",
@@ -28,15 +29,20 @@ MODBUS: dict[str, Any] = {
 }
 
 
+def read(table: Mapping[str, Any], known: Mapping[str, Driver[Any]]) -> DeviceConfig:
+    return driver_of(table, known).config.model_validate(table)
+
+
 def no_status(*_: object) -> None: ...
 
 
 def test_the_driver_field_chooses_the_configuration() -> None:
-    adapter = TypeAdapter(config_type(drivers()))
-    assert isinstance(adapter.validate_python(GPIO), GpioConfig)
-    assert isinstance(adapter.validate_python(MODBUS), ModbusIoConfig)
-    with pytest.raises(ValidationError, match="telepathy"):
-        adapter.validate_python({"driver": "telepathy"})
+    assert isinstance(read(GPIO, drivers()), GpioConfig)
+    assert isinstance(read(MODBUS, drivers()), ModbusIoConfig)
+    with pytest.raises(UnknownDriver, match=r"telepathy.*there are: escpos, gpio"):
+        read({"driver": "telepathy"}, drivers())
+    with pytest.raises(UnknownDriver, match="names no driver"):
+        read({}, drivers())
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,7 @@ def test_the_driver_field_chooses_the_configuration() -> None:
 )
 def test_a_wrong_table_is_refused_with_what_is_wrong(table: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        TypeAdapter(config_type(drivers())).validate_python(table)
+        read(table, drivers())
     assert complaint in str(refused.value)
 
 
@@ -132,7 +138,7 @@ def test_a_third_party_adds_a_driver() -> None:
         return (device, config.driver)
 
     known = drivers([Driver(BellConfig, build_bell)])
-    config = TypeAdapter(config_type(known)).validate_python({"driver": "bell", "role": "printer"})
+    config = read({"driver": "bell", "role": "printer"}, known)
     assert build("bell-1", config, Surroundings(no_status), known) == ("bell-1", "bell")
 
 
