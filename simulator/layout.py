@@ -19,7 +19,8 @@ WINDOWS_PER_BUS = 6
 """Callers and evaluators of so many windows share an RS-485 line: more would be polled too rarely
 to see a short tap."""
 BAUD = 115200
-SCREEN_DOTS = (256, 16)
+SCREEN_DOTS = (176, 16)
+"""Eleven hanzi: room for a call with its number."""
 
 
 @dataclass(frozen=True)

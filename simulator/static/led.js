@@ -1,0 +1,116 @@
+// An LED bar, dot by dot. Text is set as a font card sets it: hanzi in 16 × 16 dots, the rest in
+// 8 × 16, and what is wider than the bar runs to the left.
+
+const DOT = 2; // CSS pixels from dot to dot
+const LIT = { red: [255, 66, 36], green: [92, 255, 96], yellow: [255, 196, 40] };
+const UNLIT = "#1d1716";
+const FONT_HANZI = '15px "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';
+const FONT_LATIN = '600 14px "DejaVu Sans Mono", "Noto Sans Mono", Menlo, Consolas, monospace';
+const DOTS_PER_SECOND = 60;
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
+
+const glyphs = new Map();
+
+export class LedBar {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.shown = "";
+    this.offset = 0;
+  }
+
+  /** `screen`: a window's screen as the hall describes it; `dark`: nothing is lit. */
+  show(screen, dark) {
+    const area = screen.areas[0];
+    const width = Math.min(Math.max(area?.width ?? this.width ?? 176, 64), 512);
+    const height = Math.min(Math.max(area?.height ?? this.height ?? 16, 16), 64);
+    const text = dark ? "" : screen.text;
+    const wanted = `${width} ${height} ${screen.colour} ${text}`;
+    if (wanted === this.shown) return;
+    this.shown = wanted;
+    if (width !== this.width || height !== this.height) this.resize(width, height);
+    this.colour = LIT[screen.colour] ?? LIT.red;
+    this.dots = set(text);
+    cancelAnimationFrame(this.running);
+    if (this.dots.width > width && !STILL.matches) this.run();
+    else this.draw(Math.floor((width - Math.min(this.dots.width, width)) / 2));
+  }
+
+  resize(width, height) {
+    this.width = width;
+    this.height = height;
+    this.ratio = Math.max(1, Math.min(3, Math.round(devicePixelRatio)));
+    this.canvas.width = width * DOT * this.ratio;
+    this.canvas.height = height * DOT * this.ratio;
+  }
+
+  run() {
+    const begin = performance.now();
+    const way = this.dots.width + this.width; // from the right edge until the last dot has gone
+    const step = (now) => {
+      const gone = (this.width + ((now - begin) / 1000) * DOTS_PER_SECOND) % way;
+      this.draw(this.width - gone);
+      this.running = requestAnimationFrame(step);
+    };
+    this.running = requestAnimationFrame(step);
+  }
+
+  draw(left) {
+    const context = this.canvas.getContext("2d");
+    const pitch = DOT * this.ratio;
+    const size = pitch * 0.8;
+    left = Math.round(left);
+    context.fillStyle = "#0c0908";
+    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    context.fillStyle = UNLIT;
+    for (let y = 0; y < this.height; y++) {
+      for (let x = 0; x < this.width; x++) context.fillRect(x * pitch, y * pitch, size, size);
+    }
+    const [red, green, blue] = this.colour;
+    const top = Math.floor((this.height - 16) / 2);
+    for (let y = 0; y < 16; y++) {
+      for (let x = Math.max(0, left); x < Math.min(this.width, left + this.dots.width); x++) {
+        const light = this.dots.light[y * this.dots.width + x - left];
+        if (!light) continue;
+        context.fillStyle = `rgba(${red},${green},${blue},${light})`;
+        context.fillRect(x * pitch, (y + top) * pitch, size, size);
+      }
+    }
+  }
+}
+
+/** A line of text as dots: 16 high. */
+function set(text) {
+  const cells = [...text].map(glyph);
+  const width = cells.reduce((sum, cell) => sum + cell.width, 0);
+  const light = new Float32Array(width * 16);
+  let left = 0;
+  for (const cell of cells) {
+    for (let y = 0; y < 16; y++) {
+      for (let x = 0; x < cell.width; x++) light[y * width + left + x] = cell.light[y * cell.width + x];
+    }
+    left += cell.width;
+  }
+  return { width, light };
+}
+
+function glyph(character) {
+  if (!glyphs.has(character)) glyphs.set(character, drawn(character));
+  return glyphs.get(character);
+}
+
+function drawn(character) {
+  const width = character.codePointAt(0) < 0x2e80 ? 8 : 16;
+  const canvas = new OffscreenCanvas(width, 16);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.font = width === 8 ? FONT_LATIN : FONT_HANZI;
+  context.textAlign = "center";
+  context.textBaseline = "alphabetic";
+  context.fillText(character, width / 2, 13.5, width);
+  const { data } = context.getImageData(0, 0, width, 16);
+  const light = new Float32Array(width * 16);
+  for (let dot = 0; dot < light.length; dot++) {
+    const cover = data[dot * 4 + 3] / 255;
+    light[dot] = cover < 0.3 ? 0 : Math.min(1, 0.35 + cover); // a diode is on or nearly off
+  }
+  return { width, light };
+}
