@@ -49,8 +49,8 @@ class BrokerConfig:
 
     directory: Path
     """Where the password and ACL files are."""
-    data_directory: Path
-    """Where the broker keeps retained messages."""
+    data_directory: Path | None = None
+    """Where the broker keeps retained messages; ``None`` where the main file says so already."""
     port: int = 1883
     websocket_port: int = 9001
     tls: TlsListener | None = None
@@ -84,7 +84,7 @@ def render_config(config: BrokerConfig) -> str:
         "",
         "# Retained documents outlive a restart.",
         "persistence true",
-        f"persistence_location {config.data_directory}/",
+        *([f"persistence_location {config.data_directory}/"] if config.data_directory else []),
         "autosave_interval 300",
         "",
         "log_dest stderr",
@@ -204,11 +204,10 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def production_config() -> BrokerConfig:
-    """What ``broker-config/mosquitto.conf`` is written from: Debian's places."""
+    """What ``broker-config/mosquitto.conf`` is written from: a drop-in beside Debian's own file."""
     directory = Path("/etc/mosquitto/nowserving")
     return BrokerConfig(
         directory=directory,
-        data_directory=Path("/var/lib/mosquitto"),
         tls=TlsListener(
             port=8883,
             ca_file=directory / "ca.crt",

@@ -1,14 +1,23 @@
 """Halls by mutual TLS: the certificate's name is the hall's name."""
 
+import asyncio
+import getpass
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from messaging.broker import TlsListener
+from messaging.broker import (
+    PRODUCTION_USERS,
+    TlsListener,
+    hash_password,
+    production_config,
+    render_acl,
+    render_config,
+)
 from messaging.session import MqttConfig, PublishRefused, SessionLost, TlsConfig, connect
-from tests.support.broker import USERS, free_port, running_broker
+from tests.support.broker import USERS, free_port, mosquitto_path, running_broker
 
 
 def openssl(*arguments: str) -> None:
@@ -75,3 +84,51 @@ async def test_a_hall_is_who_its_certificate_says(tmp_path: Path) -> None:
             with pytest.raises(SessionLost):
                 async with connect(replace(hall, tls=tls)):
                     pass
+
+
+DEBIANS_OWN_FILE = """
+pid_file {folder}/mosquitto.pid
+persistence true
+persistence_location {folder}/
+log_dest file {folder}/mosquitto.log
+include_dir {folder}/conf.d
+"""
+
+
+async def test_the_production_file_works_beside_debians_own(tmp_path: Path) -> None:
+    """With its places and ports replaced, and nothing else."""
+    production = production_config()
+    assert production.tls is not None
+    places = tmp_path / "nowserving"
+    make_certificates(places, "ca", "server", "hall-a")
+    text = render_config(production).replace(str(production.directory), str(places))
+    ports = {}
+    for port in (production.port, production.websocket_port, production.tls.port):
+        ports[port] = free_port()
+        text = text.replace(f"listener {port} ", f"listener {ports[port]} ")
+    (places / "acl").write_text(render_acl(PRODUCTION_USERS))
+    (places / "passwords").write_text(f"centre:{hash_password('c')}\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "nowserving.conf").write_text(text)
+    main = tmp_path / "mosquitto.conf"
+    me = getpass.getuser()
+    main.write_text(DEBIANS_OWN_FILE.format(folder=tmp_path) + f"user {me}\n")
+    broker = subprocess.Popen([mosquitto_path(), "-c", str(main)])  # noqa: ASYNC220
+    try:
+        centre = MqttConfig("127.0.0.1", ports[production.port], "centre", "centre", "c")
+        tls = TlsConfig(places / "ca.crt", places / "hall-a.crt", places / "hall-a.key")
+        hall = MqttConfig("127.0.0.1", ports[production.tls.port], "hall-a", tls=tls)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    async with connect(centre) as session, connect(hall) as other:
+                        await session.subscribe("halls/+/v1/events")
+                        await other.publish("halls/hall-a/v1/events", b"here")
+                        assert (await anext(session.messages())).payload == b"here"
+                    break
+                except SessionLost:  # not listening yet
+                    assert broker.poll() is None
+                    await asyncio.sleep(0.05)
+    finally:
+        broker.terminate()
+        await asyncio.to_thread(broker.wait, 20)

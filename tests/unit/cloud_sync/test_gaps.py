@@ -1,0 +1,65 @@
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud_sync.ingest import GAP_CEILING_SECONDS, GAP_PATIENCE_SECONDS, Gaps
+from cloud_sync.store import Position
+from tests.support.hall_day import EPOCH
+
+
+def at(contiguous: int, highest: int, hall: str = "hall-a") -> Position:
+    return Position(hall, EPOCH, contiguous, highest)
+
+
+def test_no_gap_is_never_asked_for() -> None:
+    gaps = Gaps(Random(1))
+    gaps.note(at(7, 7), 0.0)
+    assert gaps.due(1e6) == []
+
+
+def test_a_gap_is_asked_for_once_it_has_not_moved_for_a_second() -> None:
+    gaps = Gaps(Random(1))
+    gaps.note(at(3, 9), 100.0)
+    assert gaps.due(100.0 + GAP_PATIENCE_SECONDS - 0.01) == []
+    ((hall, ack),) = gaps.due(100.0 + GAP_PATIENCE_SECONDS)
+    assert (hall, ack.epoch, ack.seq, ack.resend) == ("hall-a", EPOCH, 3, True)
+
+
+def test_a_gap_that_is_being_filled_is_left_alone() -> None:
+    gaps = Gaps(Random(1))
+    for second in range(100):
+        gaps.note(at(second, 1000), second * 0.9)
+        assert gaps.due(second * 0.9) == []
+
+
+def test_a_filled_gap_is_forgotten() -> None:
+    gaps = Gaps(Random(1))
+    gaps.note(at(3, 9), 0.0)
+    gaps.note(at(9, 9), 0.5)
+    assert gaps.due(1e6) == []
+    assert len(gaps) == 0
+
+
+@given(st.integers(), st.lists(st.floats(0.01, 5), min_size=1, max_size=300))
+def test_asking_grows_seldom_and_never_stops(seed: int, steps: list[float]) -> None:
+    gaps = Gaps(Random(seed))
+    gaps.note(at(3, 9), 0.0)
+    now, asked = 0.0, []
+    for step in steps:
+        now += step
+        gaps.note(at(3, 9 + len(asked)), now)  # more came behind the gap: it is the same gap
+        if gaps.due(now):
+            asked.append(now)
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert all(pause >= GAP_PATIENCE_SECONDS for pause in pauses)
+    assert all(pause <= GAP_CEILING_SECONDS + 5 for pause in pauses)
+    assert (now < GAP_PATIENCE_SECONDS) or asked
+
+
+def test_each_hall_has_its_own_patience() -> None:
+    gaps = Gaps(Random(1))
+    gaps.note(at(3, 9), 0.0)
+    gaps.note(at(5, 9, "hall-b"), 10.0)
+    assert [hall for hall, _ in gaps.due(5.0)] == ["hall-a"]

@@ -1,0 +1,171 @@
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud_sync.live import RENEW_SECONDS, Live, percentile, satisfaction
+from cloud_sync.reading import read_events
+from cloud_sync.store.sqlite import SqliteStore
+from contract.documents import HallLive, HallState, NetworkLive
+from contract.names import Presence
+from messaging.session import Message
+from tests.support.hall_day import EPOCH, HallDay, envelopes
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+class Recorder:
+    """A session that remembers what was published."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, bytes]] = []
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert retain
+        self.published.append((topic, payload))
+
+    async def subscribe(self, *filters: str) -> None:
+        raise AssertionError("the live documents need no subscription")
+
+    async def _nothing(self) -> AsyncIterator[Message]:
+        return
+        yield
+
+    def messages(self) -> AsyncIterator[Message]:
+        return self._nothing()
+
+    def take(self) -> tuple[list[HallLive], list[NetworkLive]]:
+        halls = [
+            HallLive.model_validate_json(payload)
+            for topic, payload in self.published
+            if topic != "central/v1/network"
+        ]
+        networks = [
+            NetworkLive.model_validate_json(payload)
+            for topic, payload in self.published
+            if topic == "central/v1/network"
+        ]
+        self.published.clear()
+        return halls, networks
+
+
+class Steady:
+    """A steady clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> Any:
+    opened = await SqliteStore.open(tmp_path / "centre.db")
+    yield opened
+    await opened.close()
+
+
+def online(**more: Any) -> HallState:
+    return HallState(hall="hall-a", presence=Presence.ONLINE, epoch=EPOCH, **more)
+
+
+async def commit(store: SqliteStore, first: int, last: int) -> None:
+    texts = envelopes(HallDay(5).whole(20), "hall-a")[first - 1 : last]
+    events = [e for t in texts for e in read_events("halls/hall-a/v1/events", t.encode()).events]
+    await store.commit(events, [], NOW.isoformat())
+
+
+async def test_a_document_is_published_when_it_changes_and_else_to_stay_fresh(
+    store: SqliteStore,
+) -> None:
+    clock, session = Steady(), Recorder()
+    live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
+    await commit(store, 1, 30)
+    live.on_commit(["hall-a"])
+    await live.publish_due(session)
+    assert [len(each) for each in session.take()] == [1, 1]
+
+    clock.seconds += 0.25
+    live.on_commit(["hall-a"])  # only duplicates came
+    await live.publish_due(session)
+    assert session.take() == ([], [])
+
+    await commit(store, 31, 40)
+    live.on_commit(["hall-a"])
+    await live.publish_due(session)
+    ((hall,), (network,)) = session.take()
+    assert hall.events == network.events == 40
+
+    clock.seconds += RENEW_SECONDS
+    await live.publish_due(session)
+    assert [len(each) for each in session.take()] == [1, 1]
+
+
+async def test_a_hall_without_a_heartbeat_is_lost_and_comes_back(store: SqliteStore) -> None:
+    clock, session = Steady(), Recorder()
+    live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
+    live.on_state(online(head=10), retained=False)
+    clock.seconds += 44
+    await live.publish_due(session)
+    ((hall,), (network,)) = session.take()
+    assert (hall.presence, hall.heartbeat_age_seconds, hall.behind) == (Presence.ONLINE, 44, 10)
+    assert network.halls_online == 1
+    clock.seconds += 2
+    await live.publish_due(session)
+    clock.seconds += RENEW_SECONDS
+    await live.publish_due(session)
+    halls, _ = session.take()
+    assert halls[-1].presence is Presence.LOST
+    live.on_state(online(), retained=False)
+    await live.publish_due(session)
+    assert session.take()[0][0].presence is Presence.ONLINE
+
+
+async def test_a_retained_state_is_no_sign_of_life(store: SqliteStore) -> None:
+    clock, session = Steady(), Recorder()
+    live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
+    live.on_state(online(), retained=True)
+    await live.publish_due(session)
+    assert session.take()[0][0].heartbeat_age_seconds is None
+    clock.seconds += 46
+    await live.publish_due(session)
+    assert session.take()[0][0].presence is Presence.LOST
+
+
+async def test_the_last_will_does_not_wipe_what_the_hall_said(store: SqliteStore) -> None:
+    clock, session = Steady(), Recorder()
+    live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
+    await commit(store, 1, 30)
+    live.on_state(online(head=35), retained=False)
+    live.on_state(HallState(hall="hall-a", presence=Presence.LOST), retained=False)
+    await live.publish_due(session)
+    (hall,) = session.take()[0]
+    assert (hall.presence, hall.behind) == (Presence.LOST, 5)
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=1), st.integers(1, 100))
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
+    values: list[float], percent: int
+) -> None:
+    ordered = sorted(values)
+    found = percentile(ordered, percent)
+    assert found in ordered
+    assert sum(each <= found for each in ordered) * 100 >= percent * len(ordered)
+    below = [each for each in ordered if each < found]
+    assert len(below) * 100 < percent * len(ordered)
+
+
+def test_no_values_have_no_percentile() -> None:
+    assert percentile([], 90) is None
+
+
+def test_silence_is_no_satisfaction() -> None:
+    nobody = satisfaction({}, finished=10)
+    assert (nobody.satisfaction, nobody.rated_share) == (None, 0.0)
+    some = satisfaction({"very_satisfied": 1, "satisfied": 1, "dissatisfied": 2}, finished=8)
+    assert (some.satisfaction, some.rated_share) == (0.5, 0.5)

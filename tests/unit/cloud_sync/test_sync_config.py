@@ -1,0 +1,101 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from cloud_sync.cli import EXIT_CONFIG, main
+from cloud_sync.config import EXAMPLE, ConfigInvalid, load
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "sync.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_example_is_right_but_for_its_files(tmp_path: Path) -> None:
+    text = EXAMPLE
+    for each in re.findall(r'"(/[^"]*password[^"]*)"', EXAMPLE):
+        secret = tmp_path / Path(each).name
+        secret.write_text("geheim\n", encoding="utf-8")
+        text = text.replace(each, str(secret))
+    config = load(write(tmp_path, text))
+    assert config.broker().password == "geheim"
+    assert "geheim" not in repr(config.broker())
+    assert config.page.host == "127.0.0.1"
+
+
+def test_all_problems_are_named_at_once_with_what_would_be_right(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """
+[mqtt]
+port = 70000
+protocol = 4
+pasword_file = "x"
+cert_file = "c"
+
+[page]
+port = "many"
+
+[strore]
+path = "x"
+""",
+    )
+    with pytest.raises(ConfigInvalid) as invalid:
+        load(path)
+    text = str(invalid.value)
+    assert str(path) in text
+    for part in (
+        'mqtt.host: is missing; right would be, for example: host = "127.0.0.1"',
+        "mqtt.port: Input should be less than or equal to 65535",
+        "mqtt.protocol: ",
+        "mqtt.pasword_file: unknown key; known here: ",
+        "page.port: ",
+        "port = 8090",
+        "store: is missing; right would be, for example: [store] path = ",
+        "strore: unknown key; known here: mqtt, page, presence, store",
+    ):
+        assert part in text
+    assert len(invalid.value.problems) == 7
+
+
+def test_keys_that_belong_together_are_asked_for_together(tmp_path: Path) -> None:
+    path = write(tmp_path, '[mqtt]\nhost = "h"\ncert_file = "c"\n[store]\npath = "x"\n')
+    with pytest.raises(ConfigInvalid, match="cert_file and key_file belong together"):
+        load(path)
+
+
+def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, '[mqtt]\nhost = "h"\npassword_file = "/no/such"\n[store]\npath = "x"\n')
+    with pytest.raises(ConfigInvalid, match=r"mqtt\.password_file: /no/such can't be read"):
+        load(path)
+
+
+@pytest.mark.parametrize("text", ["= nonsense", "\x00"])
+def test_what_is_not_toml_is_said_so(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigInvalid, match="is not TOML"):
+        load(write(tmp_path, text))
+
+
+def test_check_ends_with_the_exit_code_for_configurations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--config", str(tmp_path / "none.toml")]) == EXIT_CONFIG
+    error = capsys.readouterr().err
+    assert "can't be read" in error
+    assert "[store]" in error  # and it shows what a right file looks like
+    assert (
+        main(["check", "--config", str(write(tmp_path, "[mqtt]\nhost='h'\n[store]\npath='x'"))])
+        == 0
+    )
+    assert "good: broker h:1883" in capsys.readouterr().out
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for part in ("check", "rebuild", "[mqtt]", "Exit codes"):
+        assert part in text
