@@ -1,8 +1,12 @@
 """The centre's process on a real broker, with halls that send as the contract says."""
 
 import asyncio
+import os
+import socket
+import sqlite3
 import sys
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -205,6 +209,59 @@ async def test_the_page_comes_with_a_policy_that_lets_nothing_foreign_in(
     assert "default-src 'none'" in policy
     assert f"connect-src 'self' ws://127.0.0.1:{broker.websocket_port};" in policy
     assert "unsafe" not in policy
+
+
+async def test_the_service_manager_hears_ready_watchdog_and_stopping(
+    broker: Broker, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        loop = asyncio.get_running_loop()
+        centre = CentreProcess(tmp_path / "centre", broker)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cloud_sync.cli", "run", "--config", str(centre.config)),
+            env={
+                **os.environ,
+                "NOTIFY_SOCKET": str(tmp_path / "notify"),
+                "WATCHDOG_USEC": "300000",
+            },
+        )
+        heard: list[str] = []
+        async with asyncio.timeout(30):
+            while heard.count("WATCHDOG=1") < 3:
+                heard += (await loop.sock_recv(manager, 4096)).decode().splitlines()
+            process.terminate()
+            while "STOPPING=1" not in heard:
+                heard += (await loop.sock_recv(manager, 4096)).decode().splitlines()
+            assert await process.wait() == 0
+    assert "READY=1" in heard
+
+
+async def test_rebuild_on_the_command_line_gives_the_same_tables(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    hall = HallOnTheWire("hall-a", TEXTS)
+    async with connect(broker.client("hall-a")) as session, asyncio.timeout(30):
+        await hall.deliver(session)
+    await centre.stop()
+
+    def tickets() -> list[Any]:
+        connection = sqlite3.connect(centre.database)
+        try:
+            return list(connection.execute("SELECT * FROM tickets ORDER BY ticket"))
+        finally:
+            connection.close()
+
+    before = tickets()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cloud_sync.cli", "rebuild", "--config", str(centre.config)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert (process.returncode, out.decode()) == (0, f"rebuilt from {len(TEXTS)} events\n")
+    assert len(before) == 60
+    assert tickets() == before
 
 
 async def test_a_port_in_use_ends_the_start_with_a_sentence(centre: CentreProcess) -> None:
