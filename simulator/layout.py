@@ -327,6 +327,8 @@ def sync_toml(
             "websocket_port": websocket_port,
             "username": "dashboards",
             "password_file": str(dashboards_password_file),
+            # The virtual hall's page shows it beside itself, whatever port that has.
+            "framed_by": ["http://127.0.0.1:*", "http://localhost:*"],
         },
     }
     return "# The centre of `nowserving demo`.\n" + to_toml(document)

@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 from messaging.session import MqttConfig, TlsConfig
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:([0-9]{1,5}|\*))?$")]
+"""Of a page; ``*`` is any port."""
 
 
 class _Section(BaseModel):
@@ -72,6 +74,11 @@ class Page(_Section):
         None,
         description="its password: whoever can open the page is told it",
         examples=["/etc/nowserving/dashboards-password"],
+    )
+    framed_by: tuple[Origin, ...] = Field(
+        (),
+        description="origins of other sites whose pages may show this one in a frame",
+        examples=["https://portal.example.com"],
     )
 
 

@@ -118,6 +118,7 @@ async def run(config: SyncConfig, stop: asyncio.Event, world: Environment | None
             websocket_url=config.page.websocket_url,
             username=config.page.username,
             password=read_secret(config.page.password_file) or "",
+            framed_by=config.page.framed_by,
         )
         async with serve(config.page.host, config.page.port, settings, health):
             notify("READY=1", status=f"http://{config.page.host}:{config.page.port}/")

@@ -24,6 +24,8 @@ class PageSettings:
     websocket_url: str | None
     username: str
     password: str = field(repr=False)
+    framed_by: tuple[str, ...] = ()
+    """Origins whose pages may show this one in a frame, beside its own."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def _application(
         response.headers["Content-Security-Policy"] = (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
             f"connect-src 'self' {broker.scheme}://{broker.netloc}; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+            "base-uri 'none'; form-action 'none'; "
+            f"frame-ancestors 'self' {' '.join(settings.framed_by)}"
         )
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
