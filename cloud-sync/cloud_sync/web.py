@@ -4,6 +4,7 @@ The page holds no data: it is fed over MQTT by WebSocket, straight from the brok
 may only read.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from contract import topics
+
+_HOST = re.compile(r"^[A-Za-z0-9.:-]{1,255}$")
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,16 @@ def _application(
     return application
 
 
+def _host(request: web.Request) -> str:
+    """The host that the browser found us at, as it stands in an address."""
+    host = request.url.host or ""
+    if not _HOST.match(host):  # it goes into headers
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
 def _websocket_url(request: web.Request, settings: PageSettings) -> str:
     """Where this browser finds the broker: at the host that it found the page at."""
     if settings.websocket_url is not None:
         return settings.websocket_url
-    host = request.url.host or "127.0.0.1"
-    return f"ws://{f'[{host}]' if ':' in host else host}:{settings.websocket_port}/mqtt"
+    return f"ws://{_host(request)}:{settings.websocket_port}/mqtt"

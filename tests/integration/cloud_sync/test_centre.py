@@ -209,6 +209,9 @@ async def test_the_page_comes_with_a_policy_that_lets_nothing_foreign_in(
     assert "default-src 'none'" in policy
     assert f"connect-src 'self' ws://127.0.0.1:{broker.websocket_port};" in policy
     assert "unsafe" not in policy
+    forged = aiohttp.ClientSession(headers={"Host": "x;script-src *"})
+    async with forged as client, client.get(f"{base}/config.json") as response:
+        assert "script-src *" not in response.headers.get("Content-Security-Policy", "")
 
 
 async def test_the_service_manager_hears_ready_watchdog_and_stopping(
