@@ -84,13 +84,14 @@ export function showPrinter(printer, sections) {
   }
   const newest = numbers.at(-1) ?? null;
   byId("dispenser").classList.toggle("printer-off", !printer.powered);
-  showStrip(printer.strip);
+  // In an ordinary print it is there for half a second: the sliding ticket stands for it.
+  showStrip(printer.paper_out || printer.cover_open ? printer.strip : []);
   if (newest !== newestShown) {
     const first = newestShown === null;
     newestShown = newest;
     if (newest !== null) slideOut(sections[`paper/${newest}`], first);
   }
-  const older = numbers.filter((number) => number !== newest || strip).reverse();
+  const older = numbers.filter((number) => number !== newest).reverse();
   arrange(byId("tray"), older.slice(0, 4).map((number) => papers.get(number).element));
 }
 
@@ -98,14 +99,12 @@ function showStrip(items) {
   if (!items.length) {
     strip?.remove();
     strip = null;
-    byId("outlet").classList.remove("half");
     return;
   }
   const half = made("div", { class: "paper strip", title: word("halfPaper") }, ...paperContent(items));
-  strip?.remove();
+  if (strip) strip.replaceWith(half);
+  else byId("outlet").append(half);
   strip = half;
-  byId("outlet").classList.add("half");
-  byId("outlet").prepend(half);
 }
 
 function slideOut(paper, atOnce) {
@@ -115,7 +114,7 @@ function slideOut(paper, atOnce) {
   sheet.addEventListener("click", () => magnify(paper));
   const outlet = byId("outlet");
   for (const old of outlet.querySelectorAll("button.paper")) old.remove();
-  outlet.append(sheet);
+  outlet.prepend(sheet);
   if (atOnce || STILL.matches) return;
   const height = sheet.offsetHeight;
   sheet.animate([{ transform: `translateY(-${height}px)` }, { transform: "none" }], {

@@ -5,7 +5,8 @@ const DOT = 2; // CSS pixels from dot to dot
 const LIT = { red: [255, 66, 36], green: [92, 255, 96], yellow: [255, 196, 40] };
 const UNLIT = "#1d1716";
 const FONT_HANZI = '15px "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';
-const FONT_LATIN = '600 14px "DejaVu Sans Mono", "Noto Sans Mono", Menlo, Consolas, monospace';
+// Not a monospaced one: their dotted zero looks like an eight here.
+const FONT_LATIN = '600 15px "Noto Sans CJK SC", Arial, "Liberation Sans", sans-serif';
 const DOTS_PER_SECOND = 60;
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 

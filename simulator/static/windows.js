@@ -10,6 +10,7 @@ export const CALLER_LETTERS = {
   call_next: "c", recall: "r", start: "s", finish: "f", no_show: "n", pause: "p", park: "k", sign_on: "g",
 };
 export const RATING_LETTERS = { very_satisfied: "y", satisfied: "u", neutral: "i", dissatisfied: "o" };
+const CLERKS = 3;
 const ANNOUNCE_AGAIN_MS = 8000;
 
 const booths = new Map();
@@ -67,12 +68,12 @@ class Booth {
       this.root?.setAttribute("aria-label", word("window", { n: this.number }));
       const taken = state.skills === "all" ? null
         : state.skills.map((id) => named(services.find((service) => service.id === id)?.name ?? {}));
-      setText(skills, taken ? taken.join(" · ") : word("everything"));
+      setText(skills, taken ? taken.join(word("and")) : word("everything"));
       setText(clerk, word("clerk", { id: state.clerk }));
     });
     return made("div", { class: "pane" },
       made("div", { class: "plate" }, heading), made("div", { class: "sign" }, skills, clerk),
-      made("div", { class: "behind" }, symbol("clerk", "clerk")), this.customer);
+      made("div", { class: "behind" }, symbol(`clerk-${this.number % CLERKS}`, "clerk")), this.customer);
   }
 
   counter(state) {
