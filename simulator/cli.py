@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -142,7 +143,10 @@ def _windows(text: str) -> int:
 
 
 class Terminal:
-    """Where progress is told: stderr with ``--json``, so that stdout's last line is the JSON."""
+    """Where progress is told: stderr with ``--json``, so that stdout's last line is the JSON.
+
+    A terminal that vanishes is no reason to stop telling: nobody listens, that is all.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -152,23 +156,26 @@ class Terminal:
 
     def tell(self, text: str) -> None:
         """A line that stays."""
-        self._clear()
-        print(text, file=self._stream, flush=True)
+        self._write(f"{self._cleared()}{text}\n")
 
     def status(self, text: str) -> None:
         """How it goes; overwritten by the next, where the terminal can."""
         if self._overwrites:
-            print(f"\r\x1b[K{text}", end="", file=self._stream, flush=True)
+            self._write(f"{self._cleared()}{text}")
             self._status_shown = True
             return
         if self._lines % LINES_EVERY == 0:
-            print(text, file=self._stream, flush=True)
+            self._write(f"{text}\n")
         self._lines += 1
 
-    def _clear(self) -> None:
-        if self._status_shown:
-            print("\r\x1b[K", end="", file=self._stream)
-            self._status_shown = False
+    def _cleared(self) -> str:
+        shown, self._status_shown = self._status_shown, False
+        return "\r\x1b[K" if shown else ""
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def _demo(options: argparse.Namespace) -> int:

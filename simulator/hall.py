@@ -40,6 +40,8 @@ HEALS_WITHIN_SECONDS = 15.0
 """A device that is plugged in again, or a daemon that is back, has so long to find each other."""
 CLEAR_ENVIRONMENT = ("GPIOZERO_PIN_FACTORY", "PIGPIO_ADDR", "PIGPIO_PORT", "NOTIFY_SOCKET")
 HAPPENINGS_KEPT = 60
+ELSEWHERE_NICENESS = 5
+"""Centre and broker have a machine of their own in a real network."""
 
 
 class BadAction(ValueError):
@@ -76,7 +78,12 @@ class VirtualHall:
         self.speed = options.speed
         self.broker_plan, self.relay, self.programs = self._plan_programs()
         self.people = People(
-            self.fittings, self.clock, self.ledger, seed=options.seed, say=self.say
+            self.fittings,
+            self.clock,
+            self.ledger,
+            seed=options.seed,
+            speed=options.speed,
+            say=self.say,
         )
         self._observers: list[Callable[[], None]] = []
         self._hands: set[asyncio.Task[None]] = set()
@@ -163,6 +170,7 @@ class VirtualHall:
                 socket_directory=self._temporary,
                 environment={"LG_WD": str(self._temporary)},
                 ports=(port, websocket_port) if name == "broker" else (),
+                niceness=0 if name == "daemon" else ELSEWHERE_NICENESS,
             )
             for name, command in commands.items()
         }
@@ -211,6 +219,10 @@ class VirtualHall:
     def say(self, text: str) -> None:
         """Something worth telling happened."""
         self.happenings.append({"at": self.now().isoformat(timespec="seconds"), "text": text})
+        with self.places.log("hall").open("a", encoding="utf-8") as chronicle:
+            chronicle.write(
+                f"{asyncio.get_running_loop().time():.3f} {self.now():%H:%M:%S} {text}\n"
+            )
         self._changed()
 
     def now(self) -> datetime:
@@ -304,7 +316,8 @@ class VirtualHall:
         loop = asyncio.get_running_loop()
         while True:
             self.fittings.look(loop.time())
-            self.ledger.settle(loop.time())
+            for press in self.ledger.settle(loop.time()):
+                self.say(f"nothing answered {press}, pressed at {press.at:.3f}")
             self._changed()
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -464,6 +477,7 @@ class VirtualHall:
 
     def _speed(self, action: Mapping[str, Any]) -> None:
         self.speed = _number(action, "value", MIN_SPEED, MAX_SPEED)
+        self.people.speed = self.speed
         SharedScaledClock.set_speed(self.places.clock_file, self.speed)
 
     def _key(self, action: Mapping[str, Any]) -> tuple[Panel, str]:

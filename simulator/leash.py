@@ -1,9 +1,9 @@
 """Start a program that dies with its parent, whatever kills the parent.
 
-    python -I -S leash.py PARENT_PID PROGRAM ARGUMENT…
+    python -I -S leash.py PARENT_PID NICENESS PROGRAM ARGUMENT…
 
-Asks the kernel (prctl(2), PR_SET_PDEATHSIG) for SIGKILL at the end of the parent, and becomes the
-program. Stands alone, so that it starts in milliseconds.
+Asks the kernel (prctl(2), PR_SET_PDEATHSIG) for SIGKILL at the end of the parent, is so nice to
+others, and becomes the program. Stands alone, so that it starts in milliseconds.
 """
 
 import ctypes
@@ -15,12 +15,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parent, niceness, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:  # it ended before we could ask
         sys.exit("the parent is gone")
+    os.nice(niceness)
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 
 

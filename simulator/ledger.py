@@ -159,8 +159,9 @@ class Ledger:
             if press.station == station and press.answered_at is None and press.at < at
         ]
 
-    def settle(self, now: float) -> None:
-        """Decide about every press whose time is over."""
+    def settle(self, now: float) -> list[Unanswered]:
+        """Decide about every press whose time is over; those that should have been answered."""
+        found: list[Unanswered] = []
         while self._open and self._open[0].at + ANSWER_SECONDS < now:
             press = self._open.popleft()
             if self._wanting_paper and self._wanting_paper[0] is press:
@@ -170,4 +171,6 @@ class Ledger:
             if self._excuse(press.station, press.at, press.at + ANSWER_SECONDS) is not None:
                 self.repeated += 1
             else:
-                self.unanswered.append(Unanswered(press.station, press.key, press.at))
+                found.append(Unanswered(press.station, press.key, press.at))
+        self.unanswered += found
+        return found

@@ -12,6 +12,8 @@ from simulator.processes import Readiness
 SPOKEN_TO_SECONDS = 1.5
 """A panel that the daemon has not asked anything for so long is not served."""
 
+SLICE_SECONDS = 0.02
+
 PressWatcher = Callable[["Panel", str, float], None]
 """(panel, key, loop time): the key's level has gone on."""
 LampWatcher = Callable[["Panel", str, bool, float], None]
@@ -58,10 +60,15 @@ class Panel(ABC):
             self._tell()
 
     async def press(self, key: str, seconds: float = 0.15) -> None:
-        """One press of ordinary length."""
+        """One press of ordinary length.
+
+        In slices: where this process lies still for a moment, the finger does too, and does not
+        come off the key before the wire could be asked about it.
+        """
         self.hold(key)
         try:
-            await asyncio.sleep(seconds)
+            for _ in range(max(1, round(seconds / SLICE_SECONDS))):
+                await asyncio.sleep(SLICE_SECONDS)
         finally:
             self.release(key)
 

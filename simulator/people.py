@@ -41,6 +41,9 @@ BUSIEST = max(load for _, load in ARRIVALS)
 MINUTES_BETWEEN = 1.2
 """Calling, walking and saying goodbye, beside the service itself."""
 
+HANDS_SECONDS = 1.5
+"""Of real time: the presses of one customer's service."""
+
 PRIORITY_SHARE = 0.08
 GONE_SHARE = 0.05
 """Left without a word: they never come."""
@@ -57,7 +60,7 @@ SILENT_SHARE = 0.35
 LATE_SHARE = 0.05
 FIVE_TIMES_SHARE = 0.05
 
-PRESS_SECONDS = (0.12, 0.25)
+PRESS_SECONDS = (0.14, 0.3)
 """How long a finger stays on a key; real time."""
 MAX_ATTEMPTS = 6
 """At the dispenser, before a customer goes home."""
@@ -82,10 +85,10 @@ def load_at(moment: time) -> float:
     return load
 
 
-def customers_per_hour(windows: int) -> float:
-    """As many as so many windows can just serve."""
+def customers_per_hour(windows: int, speed: float = 1.0) -> float:
+    """As many as so many windows can just serve. Hands are no faster when hall time is."""
     minutes = sum(service.minutes * service.share for service in layout.SERVICES)
-    return windows * 60 / (minutes + MINUTES_BETWEEN)
+    return windows * 60 / (minutes + MINUTES_BETWEEN + HANDS_SECONDS * speed / 60)
 
 
 def service_seconds(prefix: str, dice: Random) -> float:
@@ -158,6 +161,7 @@ class People:
         ledger: Ledger,
         *,
         seed: int,
+        speed: float,
         say: Callable[[str], None],
     ) -> None:
         self._fittings = fittings
@@ -166,6 +170,7 @@ class People:
         self._seed = seed
         self._say = say
         self._dice = dice_of(seed)
+        self.speed = speed
         self.automatic = False
         self.came = 0
         self.gave_up = 0
@@ -317,8 +322,9 @@ class People:
 
     async def _arrivals(self) -> None:
         """A Poisson process whose rate follows the day."""
-        mean = 3600 / (customers_per_hour(len(self._fittings.windows)) * BUSIEST)
         while True:
+            often = customers_per_hour(len(self._fittings.windows), self.speed) * BUSIEST
+            mean = 3600 / often
             await self._clock.sleep(self._dice.expovariate(1 / mean))
             busy = load_at(self._hall_time().time())
             if self._dice.random() * BUSIEST < busy and len(self._customers) < MAX_IN_HALL:
@@ -531,6 +537,8 @@ class Clerk:
         """Press, and look what it does before anything else."""
         before = self._look()
         lamps = self._panel.lamps
+        # The answer to the press before goes out first.
+        await self._eyes.see(lambda: not (lamps["accepted"] or lamps["refused"]), 1.0)
         await self._people._press(self._panel, key, self._dice)
 
         def changed() -> bool:
@@ -541,8 +549,6 @@ class Clerk:
 
         if await self._eyes.see(answered, ANSWER_SECONDS) and not lamps["refused"]:
             await self._eyes.see(changed, 1.0)
-        # An answer shines for a moment: the next press waits for it to go out.
-        await self._eyes.see(lambda: not (lamps["accepted"] or lamps["refused"]), 1.0)
 
     # --- what the screen says, and what a clerk does then -----------------------------------------
 

@@ -64,6 +64,8 @@ class Program:
     """One child process, kept alive until ``stop``.
 
     ``ports``: for a program that does not notify, it is ready once all of these answer.
+    ``niceness``: of a program that in a real hall runs on another machine, so that it takes the
+    processor from nobody here.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Program:
         socket_directory: Path,
         environment: Mapping[str, str] | None = None,
         ports: Sequence[int] = (),
+        niceness: int = 0,
     ) -> None:
         self.name = name
         self.log_file = log_file
@@ -89,6 +92,7 @@ class Program:
         self._command = command
         self._environment = environment or {}
         self._ports = ports
+        self._niceness = niceness
         self._socket_directory = socket_directory
         self._process: asyncio.subprocess.Process | None = None
         self._manager: socket.socket | None = None
@@ -216,7 +220,8 @@ class Program:
             environment["NOTIFY_SOCKET"] = self._manager.getsockname()
         with self.log_file.open("ab") as output:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid())),
+                *(sys.executable, "-I", "-S", leash.__file__),
+                *(str(os.getpid()), str(self._niceness)),
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

@@ -1,0 +1,164 @@
+"""The demo as a newcomer runs it: whole, in its own process, judged by its exit code."""
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from simulator.broker import mosquitto_path
+
+FIGURES = {
+    *("presses", "presses_unanswered", "issued", "printed", "voided", "called", "finished"),
+    *("no_show", "rated", "waiting", "events_journaled", "events_at_centre"),
+    *("duplicates_at_centre", "gaps_at_centre", "double_calls", "duplicate_numbers"),
+    *("press_to_led_ms", "press_to_paper_ms", "daemon_rss_mb", "kills", "broker"),
+}
+GENEROUS_SECONDS = 240
+
+
+class Demo:
+    """A running ``nowserving demo``."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said: list[str] = []
+        """Lines of stderr."""
+
+    async def says(self, text: str) -> str:
+        """The next line of stderr with this in it."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(GENEROUS_SECONDS):
+            while line := await self.process.stderr.readline():
+                self.said.append(line.decode())
+                if text in self.said[-1]:
+                    return self.said[-1]
+        raise AssertionError(f"never said {text!r}: {''.join(self.said)}")
+
+    async def end(self) -> tuple[int, str]:
+        """Exit code and stdout."""
+        async with asyncio.timeout(GENEROUS_SECONDS):
+            out, err = await self.process.communicate()
+        self.said += err.decode().splitlines(keepends=True)
+        assert self.process.returncode is not None
+        return self.process.returncode, out.decode()
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@asynccontextmanager
+async def running(tmp_path: Path, *arguments: str) -> AsyncIterator[Demo]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "simulator.cli", "demo", "--headless", "--json", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    demo = Demo(process)
+    try:
+        yield demo
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def run(tmp_path: Path, *arguments: str) -> tuple[int, str, str]:
+    async with running(tmp_path, *arguments) as demo:
+        code, out = await demo.end()
+        return code, out, "".join(demo.said)
+
+
+async def all_gone(processes: Sequence[psutil.Process]) -> None:
+    """Return when none of them lives; zombies of a dead parent are reaped by others."""
+    _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 20)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+async def test_a_short_morning_loses_nothing_and_says_so_in_json(tmp_path: Path) -> None:
+    code, out, err = await run(tmp_path, "--for", "12", "--speed", "60", "--seed", "7")
+    assert code == 0, err
+    figures = json.loads(out.splitlines()[-1])
+    assert set(figures) == FIGURES
+    assert figures["presses"] > 0
+    assert figures["issued"] >= figures["called"] > 0
+    assert figures["events_journaled"] == figures["events_at_centre"] > 0
+    assert set(figures["kills"]) == {"daemon", "broker", "centre"}
+    assert figures["press_to_led_ms"]["p50"] > 0
+    assert figures["daemon_rss_mb"] > 10
+    assert os.listdir(tmp_path) == []  # nothing is left behind
+
+
+async def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
+    code, out, err = await run(tmp_path, "--for", "25", "--seed", "11", "--chaos")
+    assert code == 0, err
+    kills = json.loads(out.splitlines()[-1])["kills"]
+    assert all(count >= 1 for count in kills.values())
+
+
+async def test_ctrl_c_ends_it_cleanly_with_everything_it_started(tmp_path: Path) -> None:
+    async with running(tmp_path, "--speed", "20") as demo:
+        await demo.says("edge daemon ready")
+        children = demo.children()
+        assert len(children) >= 3
+        demo.process.send_signal(signal.SIGINT)
+        code, _ = await demo.end()
+        assert code == 0, "".join(demo.said)
+        await all_gone(children)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
+    async with running(tmp_path, "--speed", "20") as demo:
+        await demo.says("edge daemon ready")
+        children = demo.children()
+        assert len(children) >= 3
+        demo.process.kill()
+        await demo.end()
+        await all_gone(children)
+
+
+async def test_a_daemon_that_stops_answering_is_found_out(tmp_path: Path) -> None:
+    """The whole point of the figures: a frozen daemon says "ready" and answers nobody."""
+    async with running(tmp_path, "--for", "20", "--speed", "60") as demo:
+        await demo.says("edge daemon ready")
+        await demo.says("calls ")
+        daemons = [c for c in demo.children() if "edge.cli" in " ".join(c.cmdline())]
+        assert len(daemons) == 1
+        await asyncio.sleep(6)  # people are pressing by now
+        daemons[0].suspend()
+        await asyncio.sleep(9)
+        daemons[0].resume()
+        code, out = await demo.end()
+    said = "".join(demo.said)
+    assert code == 1, said
+    assert json.loads(out.splitlines()[-1])["presses_unanswered"] > 0
+    assert "unanswered: " in said
+
+
+@pytest.mark.parametrize("kind", ["mosquitto", "iotcore", "amqtt"])
+async def test_every_broker_carries_it(tmp_path: Path, kind: str) -> None:
+    there = mosquitto_path() if kind == "mosquitto" else importlib.util.find_spec(kind)
+    if there is None:
+        pytest.skip(f"{kind} is not installed here")
+    code, out, err = await run(tmp_path, "--for", "6", "--broker", kind)
+    assert code == 0, err
+    assert json.loads(out.splitlines()[-1])["broker"] == kind
+
+
+async def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    code, out, err = await run(tmp_path, "--keep", str(tmp_path))
+    assert code == 2
+    assert "is not empty" in err
+    assert out == ""
