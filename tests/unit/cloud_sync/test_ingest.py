@@ -1,0 +1,160 @@
+"""Ingest over a session without a broker, into a real database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from cloud_sync.ingest import Ingest
+from cloud_sync.store.sqlite import SqliteStore
+from contract import topics
+from contract.documents import Ack, HallState
+from contract.names import Presence
+from messaging.session import Message, SessionLost
+from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
+from tests.support.session import LocalSession
+
+TEXTS = envelopes(HallDay(2).whole(30), "hall-a")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> Any:
+    opened = await SqliteStore.open(tmp_path / "centre.db")
+    yield opened
+    await opened.close()
+
+
+class Bench:
+    """An ingest at work, and what it told others."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.session = LocalSession()
+        self.seconds = 0.0
+        self.states: list[tuple[HallState, bool]] = []
+        self.committed: list[str] = []
+        self.ingest = Ingest(
+            store,
+            monotonic=lambda: self.seconds,
+            now=lambda: datetime(2026, 3, 2, tzinfo=UTC),
+            random=Random(1),
+            on_state=lambda state, retained: self.states.append((state, retained)),
+            on_commit=self._on_commit,
+        )
+
+    def _on_commit(self, halls: Iterable[str]) -> None:
+        self.committed += halls
+
+    async def ack(self, wanted: Callable[[Ack], bool] = lambda _: True) -> tuple[str, Ack]:
+        """The next acknowledgement that is wanted: (topic, what it says)."""
+        async with asyncio.timeout(10):
+            while True:
+                message: Message = await self.session.published.get()
+                assert message.retain
+                ack = Ack.model_validate_json(message.payload)
+                if wanted(ack):
+                    return message.topic, ack
+
+
+@asynccontextmanager
+async def at_work(store: SqliteStore) -> AsyncIterator[Bench]:
+    bench = Bench(store)
+    subscribed = asyncio.Event()
+    tasks = [
+        asyncio.create_task(bench.ingest.run(bench.session, subscribed.set)),
+        asyncio.create_task(bench.ingest.commit_all()),
+    ]
+    await subscribed.wait()
+    try:
+        yield bench
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_at_the_start_every_hall_is_asked_to_send_again(store: SqliteStore) -> None:
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[:5]))
+        await bench.ack()
+    async with at_work(store) as bench:
+        assert await bench.ack() == ("halls/hall-a/v1/ack", Ack(epoch=EPOCH, seq=5, resend=True))
+
+
+async def test_what_is_pending_is_committed_together_and_answered_once(store: SqliteStore) -> None:
+    async with at_work(store) as bench:
+        for text in TEXTS[:100]:
+            bench.session.arrive(topics.events("hall-a"), text.encode())
+        await bench.ack(lambda ack: ack.seq == 100)
+        assert bench.ingest.counters["events"] == 100
+        assert bench.ingest.counters["commits"] < 10
+        assert set(bench.committed) == {"hall-a"}
+
+
+async def test_a_late_event_of_an_old_epoch_is_answered_for_its_own_epoch(
+    store: SqliteStore,
+) -> None:
+    new = envelopes(HallDay(3).whole(1), "hall-a", epoch=OTHER_EPOCH)
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[:3]))
+        await bench.ack()
+        bench.session.arrive(topics.backlog("hall-a"), backlog(new[:2]))
+        assert (await bench.ack())[1] == Ack(epoch=OTHER_EPOCH, seq=2)
+        bench.session.arrive(topics.events("hall-a"), TEXTS[3].encode())
+        assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=4)
+
+
+async def test_a_gap_is_asked_for_when_its_time_has_come(store: SqliteStore) -> None:
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.events("hall-a"), TEXTS[4].encode())
+        assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=0)
+        bench.seconds += 5
+        assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=0, resend=True)
+
+
+async def test_a_full_disk_acknowledges_nothing_and_heals(store: SqliteStore) -> None:
+    async with at_work(store) as bench:
+        async with store._db.execute("PRAGMA page_count") as cursor:
+            (pages,) = await cursor.fetchone() or (0,)
+        await store._db.execute(f"PRAGMA max_page_count = {pages}")
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
+        async with asyncio.timeout(10):
+            while bench.ingest.counters["database_errors"] < 2:
+                await asyncio.sleep(0.01)
+        assert bench.session.published.empty()
+        assert await store.positions() == ()
+        await store._db.execute("PRAGMA max_page_count = 100000")
+        assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=len(TEXTS))
+
+
+async def test_state_documents_are_passed_on_and_bad_ones_kept_aside(store: SqliteStore) -> None:
+    state = HallState(hall="hall-a", presence=Presence.ONLINE)
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
+        bench.session.arrive(topics.state("hall-b"), state.model_dump_json().encode())
+        bench.session.arrive(topics.state("hall-a"), b"")
+        bench.session.arrive(topics.events("hall-a"), TEXTS[0].encode())
+        await bench.ack()
+        assert bench.states == [(state, True)]
+        assert await store.totals() == (1, 1)
+
+
+async def test_a_lost_session_ends_the_run_and_what_was_read_is_still_committed(
+    store: SqliteStore,
+) -> None:
+    bench = Bench(store)
+    committing = asyncio.create_task(bench.ingest.commit_all())
+    bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
+    bench.session.lose()
+    with pytest.RaisesGroup(SessionLost):
+        await bench.ingest.run(bench.session, lambda: None)
+    async with asyncio.timeout(10):
+        while bench.ingest.counters["events"] < len(TEXTS):
+            await asyncio.sleep(0.01)
+    committing.cancel()
+    await asyncio.gather(committing, return_exceptions=True)
+    assert (await store.positions())[0].contiguous == len(TEXTS)
