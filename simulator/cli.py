@@ -14,7 +14,7 @@ from typing import TextIO
 from simulator import layout
 from simulator.broker import KINDS, NoBroker
 from simulator.demo import DemoOptions, run_demo
-from simulator.hall import MAX_SPEED, MIN_SPEED, HallOptions, clean_environment
+from simulator.hall import MAX_SPEED, MIN_SPEED, HallOptions, clean_environment, free_ports
 from simulator.processes import ProgramFailed
 from simulator.truth import Verdict
 
@@ -23,6 +23,7 @@ EXIT_FAILED = 1
 """Something was lost, doubled or left unanswered, or the demo could not begin."""
 EXIT_USAGE = 2
 
+PAGE_PORT = 8080
 SPEED_WITH_PAGES = 10.0
 SPEED_HEADLESS = 60.0
 LINES_EVERY = 5
@@ -101,10 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--port",
-        type=int,
-        default=8080,
+        type=_port,
         metavar="PORT",
-        help="of the virtual hall's page, on this machine only (default: 8080)",
+        help="of the virtual hall's page, on this machine only; the centre's is the next "
+        f"(default: {PAGE_PORT} and {PAGE_PORT + 1}, or others where those are taken)",
     )
     demo.add_argument(
         "--broker",
@@ -132,6 +133,13 @@ def _speed(text: str) -> float:
     value = float(text)
     if not MIN_SPEED <= value <= MAX_SPEED:
         raise argparse.ArgumentTypeError(f"{MIN_SPEED:g} to {MAX_SPEED:g}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65534:
+        raise argparse.ArgumentTypeError("1 to 65534")
     return value
 
 
@@ -193,11 +201,12 @@ def _demo(options: argparse.Namespace) -> int:
             speed=options.speed or default_speed,
             seed=options.seed,
             broker=options.broker,
+            centre_port=0 if options.headless else (options.port or PAGE_PORT) + 1,
             directory=directory,
         ),
         seconds=options.seconds,
         pages=not options.headless,
-        port=options.port,
+        port=options.port or free_ports(PAGE_PORT)[0],
         chaos=options.chaos,
     )
     try:

@@ -1,17 +1,17 @@
 """One run of the demo: put the hall up, let it live, let it come to rest, count."""
 
 import asyncio
-import importlib
-import importlib.util
 import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from simulator import chaos, layout, truth
 from simulator.hall import HallOptions, VirtualHall
+from simulator.tasks import in_background
 from simulator.truth import Evidence, Tickets, Verdict
+from simulator.web import serve_pages
 
 SETTLE_SECONDS = 60.0
 """How long a hall may take to come to rest after the last press."""
@@ -19,8 +19,6 @@ STILL_SECONDS = 1.0
 STATUS_SECONDS = 1.0
 
 Tell = Callable[[str], None]
-ServePages = Callable[[VirtualHall, int], AbstractAsyncContextManager[str]]
-"""(hall, port): serves the virtual hall's page while it is entered, and gives its address."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,8 @@ class DemoOptions:
     seconds: float | None = None
     """Real time; ``None``: until told to stop."""
     pages: bool = True
-    port: int = 8080
+    port: int = 0
+    """Of the virtual hall's page; 0: any that is free."""
     chaos: bool = False
 
 
@@ -49,7 +48,7 @@ async def run_demo(
         await hall.start()
         tell(f"edge daemon ready: {hall.daemon.status}")
         await _show_addresses(options, hall, stack, tell)
-        reporting = asyncio.create_task(_report(hall, status), name="status line")
+        reporting = in_background(_report(hall, status), "the status line")
         stack.callback(reporting.cancel)
         await _live(options, hall, stop)
         failures += await _unless(hurry, _come_to_rest(hall))
@@ -62,16 +61,10 @@ async def run_demo(
 async def _show_addresses(
     options: DemoOptions, hall: VirtualHall, stack: AsyncExitStack, tell: Tell
 ) -> None:
-    if not options.pages:
-        return
-    if importlib.util.find_spec("simulator.web") is None:
-        tell("the virtual hall's page is not there yet")
-    else:
-        web = importlib.import_module("simulator.web")
-        serve = cast("ServePages", web.serve_pages)
-        address = await stack.enter_async_context(serve(hall, options.port))
+    if options.pages:
+        address = await stack.enter_async_context(serve_pages(hall, options.port))
         tell(f"the virtual hall: {address}")
-    tell(f"the centre:       {hall.centre_url}")
+        tell(f"the centre:       {hall.centre_url}")
 
 
 async def _live(options: DemoOptions, hall: VirtualHall, stop: asyncio.Event) -> None:
@@ -80,7 +73,7 @@ async def _live(options: DemoOptions, hall: VirtualHall, stop: asyncio.Event) ->
     striking = None
     if options.chaos:
         work = chaos.unleash(hall, options.seconds, options.hall.seed)
-        striking = asyncio.create_task(work, name="chaos")
+        striking = in_background(work, "the chaos")
     with suppress(TimeoutError):
         async with asyncio.timeout(options.seconds):
             await stop.wait()
@@ -92,8 +85,7 @@ async def _live(options: DemoOptions, hall: VirtualHall, stop: asyncio.Event) ->
 async def _come_to_rest(hall: VirtualHall) -> list[str]:
     """Faults are mended, people leave, what is under way ends: what is not at rest in the end."""
     loop = asyncio.get_running_loop()
-    await hall.people.stop()
-    hall.mend()
+    await hall.close_doors()
     until = loop.time() + SETTLE_SECONDS
     still_since, before = loop.time(), -1
     while True:

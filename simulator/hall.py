@@ -29,6 +29,7 @@ from simulator.ledger import Ledger
 from simulator.panels import Panel
 from simulator.people import People
 from simulator.processes import Program, stop_in_order
+from simulator.tasks import in_background
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class HallOptions:
     seed: int = 7
     broker: Kind | None = None
     """``None``: the best there is."""
+    centre_port: int = 0
+    """Of the centre's page; a free one where it is 0 or taken."""
     directory: Path | None = None
     """Kept. ``None``: a temporary one, removed at the end."""
 
@@ -76,7 +79,11 @@ class VirtualHall:
         SharedScaledClock.create(self.places.clock_file, start, options.speed)
         self.clock = SharedScaledClock(self.places.clock_file)
         self.speed = options.speed
-        self.broker_plan, self.relay, self.programs = self._plan_programs()
+        try:
+            self.broker_plan, self.relay, self.programs = self._plan_programs()
+        except BaseException:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            raise
         self.people = People(
             self.fittings,
             self.clock,
@@ -90,6 +97,7 @@ class VirtualHall:
         self._looking: asyncio.Task[None] | None = None
         self._network: asyncio.Task[None] | None = None
         self._network_back_at: datetime | None = None
+        self._closing = False
         self._watch()
 
     @property
@@ -116,7 +124,7 @@ class VirtualHall:
         await self.fittings.start()
         await self.relay.start()
         self._write_configurations()
-        self._looking = asyncio.create_task(self._look(), name="look around")
+        self._looking = in_background(self._look(), "looking around")
         for name in ("broker", "centre", "daemon"):
             await self.programs[name].start()
 
@@ -141,7 +149,7 @@ class VirtualHall:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _plan_programs(self) -> tuple[BrokerPlan, Relay, dict[str, Program]]:
-        port, websocket_port, self._centre_port = _free_ports(3)
+        port, websocket_port, self._centre_port = free_ports(0, 0, self.options.centre_port)
         plan = plan_broker(
             self.places.directory / "broker",
             hall=layout.HALL,
@@ -349,6 +357,8 @@ class VirtualHall:
         ``{"do": "automatic", "on": bool}``: the virtual people;
         ``{"do": "speed", "value": 1 to 120}``.
         """
+        if self._closing:
+            raise BadAction("the demo is ending")
         name = action.get("do")
         known: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "press": self._press,
@@ -370,8 +380,13 @@ class VirtualHall:
         known[name](action)
         self._changed()
 
-    def mend(self) -> None:
-        """End all faults."""
+    async def close_doors(self) -> None:
+        """Everybody leaves, all faults end, and from now on nothing can be done here."""
+        self._closing = True
+        await self.people.stop()
+        self._mend()
+
+    def _mend(self) -> None:
         printer, faults = self.fittings.printer, self.faults()
         if self._network is not None or faults["network_down"]:
             self._network_down({"minutes": 0})
@@ -389,7 +404,7 @@ class VirtualHall:
 
     def _press(self, action: Mapping[str, Any]) -> None:
         panel, key = self._key(action)
-        task = asyncio.create_task(panel.press(key), name=f"press {key}")
+        task = in_background(panel.press(key), f"press of {key}")
         self._hands.add(task)
         task.add_done_callback(self._hands.discard)
 
@@ -450,7 +465,7 @@ class VirtualHall:
         if minutes == 0:
             self._network_up()
         else:
-            self._network = asyncio.create_task(self._without_network(minutes), name="no network")
+            self._network = in_background(self._without_network(minutes), "network outage")
 
     async def _without_network(self, minutes: float) -> None:
         self.relay.set_mode(RelayMode.DOWN)
@@ -517,10 +532,15 @@ def _program(program: Program) -> dict[str, Any]:
     }
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+def free_ports(*wishes: int) -> list[int]:
+    """Ports that nobody has now, all different: those that are wished for (0: any) where free."""
+    sockets: list[socket.socket] = []
     try:
+        for wish in wishes:
+            try:
+                sockets.append(socket.create_server(("127.0.0.1", wish)))
+            except OSError:
+                sockets.append(socket.create_server(("127.0.0.1", 0)))
         return [sock.getsockname()[1] for sock in sockets]
     finally:
         for sock in sockets:

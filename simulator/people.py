@@ -20,6 +20,7 @@ from simulator.fittings import Fittings
 from simulator.ledger import ANSWER_LAMPS, ANSWER_SECONDS, Ledger
 from simulator.panels import Panel
 from simulator.perception import Showing, Sight, TicketPaper, read_screen
+from simulator.tasks import in_background
 
 CLERKS_COME_AT = time(8, 25)
 DOORS_OPEN_AT = time(8, 28)
@@ -176,7 +177,7 @@ class People:
         self.gave_up = 0
         """Went home without a ticket."""
         self._customers: set[Customer] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._presses: set[asyncio.Task[None]] = set()
         self._machine = asyncio.Lock()
         self._hand: Callable[[TicketPaper], None] | None = None
@@ -247,17 +248,9 @@ class People:
         }
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        task = in_background(work, "a virtual person")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            # A bug in a person is a bug of the demo: loud, at its end.
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "a virtual person failed", "exception": task.exception()}
-            )
+        task.add_done_callback(self._tasks.discard)
 
     # --- seeing -----------------------------------------------------------------------------------
 

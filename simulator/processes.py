@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from simulator import leash
+from simulator.tasks import in_background
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Program:
 
     async def start(self, within_seconds: float = 30.0) -> None:
         """Start, and return when it is ready. Raises ``ProgramFailed``."""
-        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+        self._keeper = in_background(self._keep(), f"keeping the {self.name}")
         try:
             async with asyncio.timeout(within_seconds):
                 while not self.ready:
