@@ -32,6 +32,10 @@ class _Hall:
     """When its last own heartbeat came; a retained one tells nothing of its age."""
     first_seen_at: float = 0.0
     dirty: bool = True
+    facts: HallFacts | None = None
+    """What the store said last."""
+    news: bool = True
+    """The store may say something else by now."""
     published: BaseModel | None = None
     published_at: float = field(default=float("-inf"))
     live: HallLive | None = None
@@ -71,8 +75,9 @@ class Live:
 
     def on_commit(self, halls: Iterable[str]) -> None:
         """The store has news of these halls."""
-        for hall in halls:
-            self._hall(hall).dirty = True
+        for name in halls:
+            hall = self._hall(name)
+            hall.news = hall.dirty = True
 
     def _hall(self, name: str) -> _Hall:
         if name not in self._halls:
@@ -97,7 +102,10 @@ class Live:
             if not (hall.dirty or renew):
                 continue
             hall.dirty = False
-            hall.live = self._document(name, hall, await self._store.facts(name))
+            if hall.facts is None or hall.news:
+                hall.news = False  # before asking: more may come meanwhile
+                hall.facts = await self._store.facts(name)
+            hall.live = self._document(name, hall, hall.facts)
             essence = _essence(hall.live)
             if essence != hall.published or renew:
                 await _publish(session, topics.live(name), hall.live)

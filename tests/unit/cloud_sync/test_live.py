@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,6 +105,22 @@ async def test_a_document_is_published_when_it_changes_and_else_to_stay_fresh(
     clock.seconds += RENEW_SECONDS
     await live.publish_due(session)
     assert [len(each) for each in session.take()] == [1, 1]
+
+
+async def test_what_is_committed_while_a_document_is_made_is_in_the_next_one(
+    store: SqliteStore,
+) -> None:
+    clock, session = Steady(), Recorder()
+    live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
+    await commit(store, 1, 10)
+    live.on_commit(["hall-a"])
+    publishing = asyncio.create_task(live.publish_due(session))
+    await asyncio.sleep(0)  # it is reading the store now
+    await commit(store, 11, 20)
+    live.on_commit(["hall-a"])
+    await publishing
+    await live.publish_due(session)
+    assert session.take()[0][-1].events == 20
 
 
 async def test_a_hall_without_a_heartbeat_is_lost_and_comes_back(store: SqliteStore) -> None:
