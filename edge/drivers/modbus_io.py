@@ -28,6 +28,9 @@ from edge.drivers.roles import LampPattern, PressCallback, StatusCallback
 CHANNELS = 8
 _REWRITE_SECONDS = 5.0
 """A module that lost its power for a moment comes back dark and says nothing of it."""
+_REWRITE_APART_SECONDS = 0.1
+"""Units whose lamps are all written at once keep the bus from the keys for a whole cycle: a tap
+would be lost. So each unit's turn comes so much later than its neighbour's."""
 
 Channel = Annotated[int, Field(ge=0, lt=CHANNELS)]
 
@@ -91,6 +94,7 @@ class ModbusKeypad:
         self._polled = False
         """Its keys were seen: a module that only took its lamps would not see a press yet."""
         self._rewrite_at = 0.0
+        self._rewrite_seconds = _REWRITE_SECONDS + config.unit % 16 * _REWRITE_APART_SECONDS
         self._refused: dict[Function, int] = {}
         """Exception codes by the functions that the module refuses now."""
 
@@ -144,7 +148,7 @@ class ModbusKeypad:
         else:
             self._written = self._sent
             if request.function is Function.WRITE_COILS:
-                self._rewrite_at = at + _REWRITE_SECONDS
+                self._rewrite_at = at + self._rewrite_seconds
         if self._refused:
             function, code = next(iter(self._refused.items()))
             detail = f"{function.name.lower()} is refused by the module with exception {code}"
