@@ -52,6 +52,10 @@ class OutputChange:
     on: bool
 
 
+AnswerWatcher = Callable[[int, bytes], None]
+"""(unit, function code and data)."""
+
+
 class _RefusedError(Exception):
     """The module answers with this exception code."""
 
@@ -215,6 +219,11 @@ class VirtualModbusBus(VirtualDevice):
         self._buffer = bytearray()
         self._stale: asyncio.TimerHandle | None = None
         self._answers: set[asyncio.TimerHandle] = set()
+        self._answer_watchers: list[AnswerWatcher] = []
+
+    def on_answer(self, callback: AnswerWatcher) -> None:
+        """Call this with every answer, as it goes on the wire."""
+        self._answer_watchers.append(callback)
 
     def __getitem__(self, unit: int) -> VirtualIoModule:
         return self.modules[unit]
@@ -301,18 +310,23 @@ class VirtualModbusBus(VirtualDevice):
         if module_asked is None or module_asked.absent:
             self.counters["frames_not_mine"] += 1
             return
-        reply = bytes((unit,)) + module_asked.answer(pdu)
-        self._answer_later(reply + crc16_modbus(reply))
+        self._answer_later(unit, module_asked.answer(pdu))
 
-    def _answer_later(self, frame: bytes) -> None:
+    def _answer_later(self, unit: int, pdu: bytes) -> None:
         if self.turnaround_seconds <= 0:
-            self.endpoint.send(frame)
+            self._answer(unit, pdu)
             return
 
         def answer() -> None:
             self._answers.discard(handle)
-            self.endpoint.send(frame)
+            self._answer(unit, pdu)
 
         loop = asyncio.get_running_loop()
         handle = loop.call_later(self.turnaround_seconds, answer)
         self._answers.add(handle)
+
+    def _answer(self, unit: int, pdu: bytes) -> None:
+        frame = bytes((unit,)) + pdu
+        self.endpoint.send(frame + crc16_modbus(frame))
+        for watcher in self._answer_watchers:
+            watcher(unit, pdu)
