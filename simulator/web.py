@@ -26,6 +26,7 @@ from aiohttp import WSMsgType, web
 
 from simulator.hall import BadAction, VirtualHall
 from simulator.perception import read_screen
+from simulator.tasks import in_background
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +139,8 @@ class HallPage:
 
     async def _working(self, _: web.Application) -> AsyncIterator[None]:
         tasks = [
-            asyncio.create_task(self._keep_board(), name="keep the page's board"),
-            asyncio.create_task(self._count_events(), name="count events for the page"),
+            in_background(self._keep_board(), "the page's board"),
+            in_background(self._count_events(), "counting events for the page"),
         ]
         yield
         for task in tasks:
@@ -164,8 +165,8 @@ class HallPage:
         while True:
             if self._browsers:
                 with suppress(sqlite3.Error):  # no journal yet, or busy: the last count stands
-                    journaled, confirmed = await asyncio.to_thread(self._hall.count_events)
-                    self._events = {"journaled": journaled, "confirmed": confirmed}
+                    here, there = await asyncio.to_thread(self._hall.count_events)
+                    self._events = {"journaled": here, "at_centre": there}
                     self._dirty.set()
             await asyncio.sleep(COUNT_SECONDS)
 
@@ -265,7 +266,7 @@ class Browser:
 
     async def serve(self) -> None:
         """Until the browser has gone."""
-        sending = asyncio.create_task(self._send_changes(), name="send changes to a browser")
+        sending = in_background(self._send_changes(), "sending to a browser")
         try:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
@@ -349,11 +350,11 @@ class Browser:
             self._hall.perform(action)
 
     def _lift(self, at: str, key: str) -> None:
-        """The finger goes up, once a finger's shortest touch is over."""
+        """The finger goes up, once a finger's shortest touch is over; also when the hall closes."""
         loop = asyncio.get_running_loop()
         since = self._down.pop((at, key))
-        release = {"do": "release", "at": at, "key": key}
-        loop.call_at(max(loop.time(), since + SHORTEST_TOUCH_SECONDS), self._hall.perform, release)
+        release = self._hall.fittings.panels[at].release
+        loop.call_at(max(loop.time(), since + SHORTEST_TOUCH_SECONDS), release, key)
 
 
 def _read_action(text: str) -> dict[str, Any] | None:

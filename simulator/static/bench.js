@@ -10,6 +10,7 @@ const SWITCHES = [
   ["printer_off", "printerOff"],
   ["broker_down", "brokerDown"],
 ];
+const BEHIND = 20; // events that are not at the centre yet, before it is worth a look
 const PROGRAMS = ["daemon", "broker", "centre"];
 
 let send = () => {};
@@ -203,7 +204,7 @@ function showFigures() {
   figure("papers", papers);
   figure("calls", calls);
   figure("journaled", events?.journaled ?? "–");
-  figure("confirmed", events?.confirmed ?? "–", Boolean(events && events.journaled - events.confirmed > 50));
+  figure("atCentre", events?.at_centre ?? "–", Boolean(events && events.journaled - events.at_centre > BEHIND));
 }
 
 function figure(name, value, alarming = false) {

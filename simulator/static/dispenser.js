@@ -2,7 +2,7 @@
 
 import { makeKey } from "./fingers.js";
 import { arrange, byId, made, setText } from "./made.js";
-import { isTorn, numberOn, paperContent } from "./paper.js";
+import { isReprint, isTorn, isVoid, numberOn, paperContent } from "./paper.js";
 import { inWords, named, word } from "./words.js";
 
 export const DISPENSER_LETTERS = ["z", "x", "v", "b"];
@@ -135,7 +135,7 @@ function card(paper) {
 }
 
 function labelCard({ paper, element, note }) {
-  setText(note, isTorn(paper) ? word("torn") : printedTime(paper));
+  setText(note, isTorn(paper) ? word("torn") : isVoid(paper) ? word("void") : printedTime(paper));
   element.setAttribute("aria-label", word("paperOf", { n: numberOn(paper) ?? "" }));
 }
 
@@ -148,8 +148,7 @@ function printedTime(paper) {
 }
 
 function marks(paper) {
-  const text = paper.items.map((item) => item.text ?? "").join("\n");
-  return (isTorn(paper) ? " torn" : "") + (/REPRINT|VOID/.test(text) ? " marked" : "") +
+  return (isTorn(paper) ? " torn" : "") + (isVoid(paper) || isReprint(paper) ? " marked" : "") +
     (paper.interrupted ? " interrupted" : "");
 }
 

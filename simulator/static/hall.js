@@ -225,7 +225,7 @@ function fillHelp() {
   byId("help").replaceChildren(
     made("h2", { id: "help-title" }, word("help")),
     made("div", { class: "columns" },
-      group(word("helpWindow"), row("1 – 9", word("keyWindow")), ...rows(window_?.caller.keys, CALLER_LETTERS)),
+      group(word("helpWindow"), row("1–9", word("keyWindow")), ...rows(window_?.caller.keys, CALLER_LETTERS)),
       group(word("helpRating"), ...rows(window_?.evaluator.keys, RATING_LETTERS)),
       group(word("helpDispenser"), ...services.map((key, index) => row((DISPENSER_LETTERS[index] ?? "").toUpperCase(), named(key.name)))),
       group(word("helpOther"), row("A", word("keyAutomatic")), row("[ ]", word("keySpeed")), row("L", word("keyLanguage")), row("?", word("keyHelp")))),

@@ -39,3 +39,15 @@ export function numberOn(paper) {
 export function isTorn(paper) {
   return !paper.complete;
 }
+
+export function isVoid(paper) {
+  return says(paper, "VOID");
+}
+
+export function isReprint(paper) {
+  return says(paper, "REPRINT");
+}
+
+function says(paper, mark) {
+  return paper.items.some((item) => item.kind === "text" && item.text.includes(mark));
+}

@@ -1,0 +1,362 @@
+"""The virtual hall's page in a real browser, over real wires, with the real daemon behind it."""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+
+from simulator.hall import HallOptions, VirtualHall, clean_environment
+from simulator.web import serve_pages
+from tests.support.real_hall import until
+
+PATIENCE_MS = 20_000
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+"""A folder to keep pictures in, for people."""
+NUMBER = re.compile(r"\b[A-C]\d{3}\b")
+SIZES = {"desktop": (1440, 900), "large": (1920, 1080), "tablet": (1024, 768), "phone": (390, 844)}
+
+
+@pytest.fixture
+async def hall(tmp_path: Path) -> AsyncIterator[VirtualHall]:
+    clean_environment()
+    hall = VirtualHall(HallOptions(windows=2, speed=1, directory=tmp_path / "hall"))
+    try:
+        await hall.start()
+        yield hall
+    finally:
+        await hall.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    async with async_playwright() as playwright:
+        # Without a system's Chromium, Playwright's own is taken, where it was installed.
+        launched = await playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield launched
+        await launched.close()
+
+
+class Visitor:
+    """Somebody at the page; keeps what the browser complained about."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda line: self.complaints.append(line.text) if "Security" in line.text else None,
+        )
+
+    def key(self, at: str, key: str) -> Locator:
+        return self.page.locator(f'[data-at="{at}"][data-key="{key}"]')
+
+    def lamp(self, where: str, lamp: str) -> Locator:
+        return self.page.locator(f"{where} [data-lamp={lamp}]")
+
+    def fault(self, name: str) -> Locator:
+        return self.page.locator(f"[data-fault={name}]")
+
+    async def reads(self, window: int, text: str | re.Pattern[str]) -> None:
+        """What stands on a window's bar; a call blinks, so it may take a moment."""
+        pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
+        bar = self.page.locator(f"[data-window='{window}'] canvas")
+        await expect(bar).to_have_attribute("data-text", pattern, timeout=PATIENCE_MS)
+
+    async def newest_ticket(self, after: str = "") -> str:
+        """The number on the paper that hangs from the slot, once it is another one."""
+        paper = self.page.locator("#outlet button.paper")
+        await expect(paper).to_contain_text(NUMBER, timeout=PATIENCE_MS)
+        if after:
+            await expect(paper).not_to_contain_text(after, timeout=PATIENCE_MS)
+        found = NUMBER.search(await paper.inner_text())
+        assert found is not None
+        return found[0]
+
+
+async def visit(browser: Browser, address: str, language: str = "en-GB") -> Visitor:
+    page = await browser.new_page(viewport={"width": 1440, "height": 900}, locale=language)
+    visitor = Visitor(page)
+    await page.goto(address)
+    await expect(page.locator(".booth")).to_have_count(2, timeout=PATIENCE_MS)
+    # Before its first poll a keypad can't answer a short press.
+    for device in (".dispenser", ".caller", ".evaluator"):
+        await expect(page.locator(f"{device}.unserved")).to_have_count(0, timeout=PATIENCE_MS)
+    await expect(visitor.lamp("#dispenser", "ready")).to_have_class(re.compile("lit"))
+    return visitor
+
+
+async def test_a_press_becomes_paper_a_call_and_a_rating(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        page = visitor.page
+        await visitor.key("dispenser", "payment").click()
+        number = await visitor.newest_ticket()
+        assert number in hall.fittings.printer.papers[-1].text
+        qr = page.locator("#outlet .paper img.qr")
+        await expect(qr).to_be_visible()
+        assert await qr.evaluate("image => image.naturalWidth") > 0
+
+        await visitor.reads(1, "窗口关闭")
+        await visitor.key("caller-1", "sign_on").click()
+        await visitor.reads(1, "等候1人")
+        await visitor.key("caller-1", "call_next").click()
+        await visitor.reads(1, f"{number} 请到1号窗口")
+        await expect(page.locator("#live")).to_contain_text(number)
+        await visitor.key("caller-1", "start").click()
+        await visitor.reads(1, f"{number} 正在办理")
+        await visitor.key("caller-1", "finish").click()
+        booth = "[data-window='1'] .evaluator"
+        await expect(visitor.lamp(booth, "asking")).to_have_class(
+            re.compile("lit"), timeout=PATIENCE_MS
+        )
+        await visitor.key("evaluator-1", "very_satisfied").click()
+        await expect(visitor.lamp(booth, "thanks")).to_have_class(
+            re.compile("lit"), timeout=PATIENCE_MS
+        )
+        # A press that the rules refuse is answered too.
+        await visitor.key("caller-1", "recall").click()
+        await expect(visitor.lamp("[data-window='1'] .caller", "refused")).to_have_class(
+            re.compile("lit"), timeout=PATIENCE_MS
+        )
+        figures = page.locator("#figures")
+        await expect(figures.locator("[data-figure=unanswered] dd")).to_have_text("0")
+        here = figures.locator("[data-figure=journaled] dd")
+        await expect(here).not_to_have_text(re.compile("^[–0]$"), timeout=PATIENCE_MS)
+        assert visitor.complaints == []
+
+
+async def test_everything_can_be_done_by_keyboard(hall: VirtualHall, browser: Browser) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        page = visitor.page
+        await page.keyboard.press("z")
+        number = await visitor.newest_ticket()
+        await page.keyboard.press("2")
+        await expect(page.locator("[data-window='2']")).to_have_class(re.compile("chosen"))
+        await page.keyboard.press("g")
+        await visitor.reads(2, "等候1人")
+        await page.keyboard.press("c")
+        await visitor.reads(2, f"{number} 请到2号窗口")
+
+        # A focused key is held as long as Space is.
+        start = visitor.key("caller-2", "start")
+        await start.focus()
+        await page.keyboard.down(" ")
+        await until(lambda: _down(hall, 2, "start"))
+        await visitor.reads(2, f"{number} 正在办理")
+        assert _down(hall, 2, "start")
+        await page.keyboard.up(" ")
+        await until(lambda: not _down(hall, 2, "start"))
+
+        await page.keyboard.press("f")
+        asking = visitor.lamp("[data-window='2'] .evaluator", "asking")
+        await expect(asking).to_have_class(re.compile("lit"), timeout=PATIENCE_MS)
+        await page.keyboard.press("y")
+        thanks = visitor.lamp("[data-window='2'] .evaluator", "thanks")
+        await expect(thanks).to_have_class(re.compile("lit"), timeout=PATIENCE_MS)
+
+        await page.keyboard.press("?")
+        await expect(page.locator("#help")).to_be_visible()
+        before = hall.ledger.presses
+        await page.keyboard.press("z")  # the list is open: nobody wants a ticket
+        await page.get_by_label("Use single-key shortcuts").uncheck()
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("z")  # and now nobody wants shortcuts
+        assert hall.ledger.presses == before
+        assert visitor.complaints == []
+
+
+def _down(hall: VirtualHall, window: int, key: str) -> bool:
+    return bool(hall.fittings.caller(window).snapshot()["keys"][key]["down"])
+
+
+async def test_paper_out_lights_its_lamp_and_a_lost_half_looks_torn(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        printer, page = hall.fittings.printer, visitor.page
+        lamps = "#dispenser"
+
+        printer.mm_per_second = 4.0
+        await visitor.key("dispenser", "enquiry").click()
+        await until(lambda: len(printer.snapshot()["strip"]) >= 3)
+        await visitor.fault("paper_out").click()
+        await expect(visitor.fault("paper_out")).to_have_attribute("aria-checked", "true")
+        await expect(visitor.lamp(lamps, "no_paper")).to_have_class(
+            re.compile("lit"), timeout=PATIENCE_MS
+        )
+        await expect(page.locator("#outlet .strip")).to_be_visible()
+
+        await visitor.fault("printer_off").click()
+        torn = page.locator("#outlet .paper.torn")
+        await expect(torn).to_be_visible(timeout=PATIENCE_MS)
+        assert not printer.papers[-1].complete
+
+        printer.mm_per_second = 250.0
+        await visitor.fault("printer_off").click()
+        await visitor.fault("paper_out").click()
+        await expect(visitor.lamp(lamps, "ready")).to_have_class(
+            re.compile("lit"), timeout=PATIENCE_MS
+        )
+        await expect(visitor.lamp(lamps, "no_paper")).not_to_have_class(re.compile("lit"))
+        assert visitor.complaints == []
+
+
+async def test_cables_come_out_and_go_in_and_keys_jam(hall: VirtualHall, browser: Browser) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        page = visitor.page
+        await page.get_by_label("Which cable").select_option("screen-1")
+        await page.get_by_role("button", name="Unplug").click()
+        await expect(page.locator("[data-window='1']")).to_have_class(re.compile("dark"))
+        await visitor.reads(1, re.compile("^$"))
+        await page.get_by_role("button", name="Plug in screen 1").click()
+        await visitor.reads(1, "窗口关闭")
+
+        await page.get_by_label("Which device").select_option("caller-2")
+        await page.get_by_label("Which key").select_option("pause")
+        await page.get_by_role("button", name="Jam").click()
+        await expect(visitor.key("caller-2", "pause")).to_have_class(re.compile("stuck"))
+        await page.get_by_role("button", name="Free caller 2").click()
+        await expect(visitor.key("caller-2", "pause")).not_to_have_class(re.compile("stuck"))
+        assert visitor.complaints == []
+
+
+async def test_the_page_speaks_two_languages_and_remembers_which(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address, "zh-CN")
+        page = visitor.page
+        await expect(page.locator("h1")).to_have_text("滨江营业厅")
+        await expect(visitor.key("caller-1", "call_next")).to_contain_text("叫号")
+        await page.locator("#language").click()
+        await expect(page.locator("h1")).to_have_text("Riverside Hall")
+        await expect(visitor.key("caller-1", "call_next")).to_contain_text("Call next")
+        await expect(page.locator("html")).to_have_attribute("lang", "en")
+        await page.reload()
+        await expect(page.locator("h1")).to_have_text("Riverside Hall", timeout=PATIENCE_MS)
+        await page.keyboard.press("l")
+        await expect(page.locator("#bench-title")).to_have_text("故障台")
+        assert visitor.complaints == []
+
+
+async def test_a_killed_daemon_comes_back_under_an_open_page(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        one, other = await visit(browser, address), await visit(browser, address)
+        await one.key("dispenser", "payment").click()
+        number = await one.newest_ticket()
+        assert await other.newest_ticket() == number
+        status = one.page.locator("#programs [data-program=daemon]")
+        await expect(status).to_have_attribute("data-status", "ready")
+        await one.page.get_by_role("button", name="Kill the Daemon").click()
+        kills = other.page.locator(".kill[data-program=daemon] small")
+        await expect(kills).to_have_text("×1", timeout=PATIENCE_MS)
+        await expect(status).to_have_attribute("data-status", "ready", timeout=PATIENCE_MS)
+        await expect(one.page.locator(".unserved")).to_have_count(0, timeout=PATIENCE_MS)
+        await one.key("dispenser", "payment").click()
+        assert await other.newest_ticket(after=number) != number
+        assert one.complaints == other.complaints == []
+
+
+async def test_a_lost_line_is_said_and_found_again(hall: VirtualHall, browser: Browser) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        port = int(address.rstrip("/").rpartition(":")[2])
+    stale = visitor.page.locator("#stale")
+    await expect(stale).to_contain_text(re.compile(r"Stale since \d\d:\d\d"), timeout=PATIENCE_MS)
+    await expect(visitor.page.locator(".booth")).to_have_count(2)  # what was seen stays
+    async with serve_pages(hall, port):
+        await expect(stale).to_be_hidden(timeout=PATIENCE_MS)
+        await visitor.key("dispenser", "enquiry").click()
+        assert (await visitor.newest_ticket()).startswith("C")
+
+
+async def test_another_site_cannot_press_through_somebodys_browser(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        live = address.replace("http", "ws") + "live"
+        assert await visitor.page.evaluate(_CONNECTED, live) == "open"
+        async with other_site() as elsewhere:
+            foreign = await browser.new_page()
+            await foreign.goto(elsewhere)
+            assert await foreign.evaluate(_CONNECTED, live) == "refused"
+
+
+_CONNECTED = """address => new Promise(resolve => {
+    const socket = new WebSocket(address);
+    socket.onopen = () => resolve("open");
+    socket.onerror = () => resolve("refused");
+})"""
+
+
+@asynccontextmanager
+async def other_site() -> AsyncIterator[str]:
+    """A page on this machine that is not ours."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(
+            text="<!doctype html><title>elsewhere</title>", content_type="text/html"
+        )
+
+    application = web.Application()
+    application.router.add_get("/", page)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+async def test_the_centre_stands_beside_the_hall(hall: VirtualHall, browser: Browser) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        page = visitor.page
+        await expect(page.locator("#centre")).to_be_hidden()
+        await page.get_by_role("button", name="Show the centre").click()
+        frame = page.frame_locator("#centre-frame")
+        await expect(frame.locator("#name")).not_to_be_empty(timeout=PATIENCE_MS)
+        assert visitor.complaints == []
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en-GB"])
+async def test_the_page_fits_every_screen(
+    hall: VirtualHall, browser: Browser, language: str
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address, language)
+        for name, (width, height) in SIZES.items():
+            await visitor.page.set_viewport_size({"width": width, "height": height})
+            await expect(visitor.key("evaluator-2", "dissatisfied")).to_be_attached()
+            across = await visitor.page.evaluate("document.documentElement.scrollWidth")
+            assert across <= width, name
+            small = await visitor.page.evaluate(_CUT_OFF_LABELS)
+            assert small == [], name
+            if SCREENSHOTS:
+                picture = Path(SCREENSHOTS, f"hall-{name}-{language[:2]}.png")
+                await visitor.page.screenshot(path=picture)
+
+
+_CUT_OFF_LABELS = """[...document.querySelectorAll(".key, .face, .service")]
+    .filter(key => key.scrollWidth > key.clientWidth + 1 || key.scrollHeight > key.clientHeight + 1)
+    .map(key => key.textContent)"""
