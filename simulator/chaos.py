@@ -1,23 +1,26 @@
-"""Power cuts and loose cables, at moments that a seed decides.
+"""Power cuts, loose cables and empty paper rolls, at moments that a seed decides.
 
-Programs die by SIGKILL, sometimes two at once; cables come out and go back in. Whatever happens,
-a run has to end with nothing lost.
+Programs die by SIGKILL, sometimes two at once; cables come out and go back in; the printer has no
+paper or no power for a while. Whatever happens, a run has to end with nothing lost.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from simulator.hall import VirtualHall
+from simulator.hall import BadAction, VirtualHall
 from simulator.people import dice_of
 
 PROGRAMS = ("daemon", "broker", "centre")
 SECONDS_PER_KILL = 30.0
 """Of each program, on average."""
 SECONDS_PER_CABLE = 8.0
-CABLE_OUT_SECONDS = (0.5, 6.0)
+SECONDS_PER_PRINTER_FAULT = 40.0
+PRINTER_FAULTS = ("paper_out", "printer_off")
+FAULT_SECONDS = (0.5, 6.0)
 TOGETHER_SHARE = 0.3
 CALM_SECONDS = (3.0, 5.0)
 """At the beginning, so that there is something to break, and at the end."""
@@ -46,10 +49,17 @@ def plan(seconds: float, cables: Sequence[str], dice: Random) -> list[Strike]:
             moments.append(
                 (at, tuple({"do": "kill", "program": name} for name in (program, *together)))
             )
-    for at in _spread(begin, end, round(seconds / SECONDS_PER_CABLE), dice):
-        unplug = {"do": "unplug", "cable": dice.choice(cables), "on": True}
-        moments.append((at, (unplug,)))
-        moments.append((at + dice.uniform(*CABLE_OUT_SECONDS), ({**unplug, "on": False},)))
+    faults: list[tuple[float, Action]] = [
+        (at, {"do": "unplug", "cable": dice.choice(cables)})
+        for at in _spread(begin, end, round(seconds / SECONDS_PER_CABLE), dice)
+    ]
+    faults += [
+        (at, {"do": dice.choice(PRINTER_FAULTS)})
+        for at in _spread(begin, end, round(seconds / SECONDS_PER_PRINTER_FAULT), dice)
+    ]
+    for at, fault in faults:
+        moments.append((at, ({**fault, "on": True},)))
+        moments.append((at + dice.uniform(*FAULT_SECONDS), ({**fault, "on": False},)))
     return sorted(Strike(at, number, actions) for number, (at, actions) in enumerate(moments))
 
 
@@ -62,21 +72,16 @@ def _spread(begin: float, end: float, count: int, dice: Random) -> Iterable[floa
 async def unleash(hall: VirtualHall, seconds: float | None, seed: int) -> None:
     """Strike until ``seconds`` are over; for ever, two minutes' plan after another, for ``None``.
 
-    However it ends, cables are in again.
+    Faults that it leaves behind are ended by ``VirtualHall.close_doors``.
     """
     dice = dice_of(seed * 31 + 5)
-    cables = hall.fittings.cables
     loop = asyncio.get_running_loop()
-    try:
-        while True:
-            began = loop.time()
-            for strike in plan(seconds or 120.0, cables, dice):
-                await asyncio.sleep(max(0.0, began + strike.at - loop.time()))
-                for action in strike.actions:
+    while True:
+        began = loop.time()
+        for strike in plan(seconds or 120.0, hall.fittings.cables, dice):
+            await asyncio.sleep(max(0.0, began + strike.at - loop.time()))
+            for action in strike.actions:
+                with suppress(BadAction):  # a cable of a printer that is off
                     hall.perform(action)
-            if seconds is not None:
-                return
-    finally:
-        for cable in cables:
-            if not hall.fittings.plugged(cable):
-                hall.fittings.plug(cable, True)
+        if seconds is not None:
+            return

@@ -34,8 +34,8 @@ from simulator.tasks import in_background
 log = logging.getLogger(__name__)
 
 MIN_SPEED, MAX_SPEED = 1.0, 120.0
-OPENS_AT = time(8, 25)
-"""Hall time at which the demo begins: the doors open at half past."""
+BEGINS_AT = time(8, 29, 30)
+"""Hall time at which the demo begins: clerks come to their windows, the doors are about to open."""
 LOOK_SECONDS = 0.1
 HEALS_WITHIN_SECONDS = 15.0
 """A device that is plugged in again, or a daemon that is back, has so long to find each other."""
@@ -75,7 +75,7 @@ class VirtualHall:
         self.ledger = Ledger(self._excuse)
         self.happenings: deque[dict[str, Any]] = deque(maxlen=HAPPENINGS_KEPT)
         zone = ZoneInfo(layout.TIME_ZONE)
-        start = datetime.combine(datetime.now(zone).date(), OPENS_AT, zone)
+        start = datetime.combine(datetime.now(zone).date(), BEGINS_AT, zone)
         SharedScaledClock.create(self.places.clock_file, start, options.speed)
         self.clock = SharedScaledClock(self.places.clock_file)
         self.speed = options.speed

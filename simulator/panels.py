@@ -108,9 +108,12 @@ class Panel(ABC):
         """Take note of cable and service; called often."""
         self.cable.set(self.plugged, at)
         activity = self._requests()
-        if activity != self._activity:
-            self._activity, self._spoken_at = activity, at
-        self.service.set(self.plugged and at - self._spoken_at < SPOKEN_TO_SECONDS, at)
+        if not self.plugged:
+            self._spoken_at = float("-inf")  # back in, it is served once it was asked again
+        elif activity != self._activity:
+            self._spoken_at = at
+        self._activity = activity
+        self.service.set(at - self._spoken_at < SPOKEN_TO_SECONDS, at)
 
     def _lamp_switched(self, place: int, lit: bool, at: float) -> None:
         lamp = self._lamp_of.get(place)

@@ -23,7 +23,9 @@ from simulator.perception import Showing, Sight, TicketPaper, read_screen
 from simulator.tasks import in_background
 
 CLERKS_COME_AT = time(8, 25)
-DOORS_OPEN_AT = time(8, 28)
+DOORS_OPEN_AT = time(8, 30)
+EARLY_BIRDS_PER_WINDOW = 0.8
+"""Who wait at the door when it opens."""
 DOORS_CLOSE_AT = time(17, 30)
 MAX_IN_HALL = 120
 
@@ -46,12 +48,12 @@ HANDS_SECONDS = 1.5
 """Of real time: the presses of one customer's service."""
 
 PRIORITY_SHARE = 0.08
-GONE_SHARE = 0.05
+GONE_SHARE = 0.04
 """Left without a word: they never come."""
-SLOW_SHARE = 0.05
+SLOW_SHARE = 0.04
 """Look up only at the second call."""
-LEANING_SHARE = 0.006
-IMPATIENT_SHARE = 0.012
+LEANING_SHARE = 0.004
+IMPATIENT_SHARE = 0.006
 """Press five times."""
 PARK_SHARE = 0.04
 PATIENCE_MINUTES = 100.0
@@ -315,6 +317,8 @@ class People:
 
     async def _arrivals(self) -> None:
         """A Poisson process whose rate follows the day."""
+        if self._hall_time().time() <= DOORS_OPEN_AT:
+            await self._doors_open()
         while True:
             often = customers_per_hour(len(self._fittings.windows), self.speed) * BUSIEST
             mean = 3600 / often
@@ -322,6 +326,13 @@ class People:
             busy = load_at(self._hall_time().time())
             if self._dice.random() * BUSIEST < busy and len(self._customers) < MAX_IN_HALL:
                 self._spawn(self._customer())
+
+    async def _doors_open(self) -> None:
+        opening = datetime.combine(self._hall_time(), DOORS_OPEN_AT, self._hall_time().tzinfo)
+        await self._clock.sleep((opening - self._hall_time()).total_seconds())
+        for _ in range(round(EARLY_BIRDS_PER_WINDOW * len(self._fittings.windows))):
+            self._spawn(self._customer())
+            await self._clock.sleep(self._dice.uniform(2, 10))
 
     def _new_customer(self) -> Customer:
         self.came += 1
@@ -507,7 +518,7 @@ class Clerk:
             Showing.CALLING: self._calling,
             Showing.SERVING: self._serving,
         }
-        await self._clock.sleep(self._dice.uniform(5, 60))
+        await self._clock.sleep(self._dice.uniform(2, 30))
         while True:
             sight = self._look()
             do = does.get(sight.showing)
