@@ -93,9 +93,10 @@ class _Reports(threading.Thread):
         self._client = client
         self._callbacks: list[_Callback] = []
         self._levels = 0
+        # Not _handle: that is the thread's own since Python 3.13.
         try:
             sock.sendall(_COMMAND.pack(_OPEN_REPORTS, 0, 0, 0))
-            self._handle = _COMMAND.unpack(_receive(sock, _COMMAND.size))[3]
+            self._report_handle = _COMMAND.unpack(_receive(sock, _COMMAND.size))[3]
         except BaseException:
             sock.close()
             raise
@@ -117,7 +118,7 @@ class _Reports(threading.Thread):
         bits = 0
         for callback in self._callbacks:
             bits |= callback.bit
-        self._client.notify_begin(self._handle, bits)
+        self._client.notify_begin(self._report_handle, bits)
 
     def stop(self) -> None:
         """Called by pigpio at the end."""
