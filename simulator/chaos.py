@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from simulator.habits import dice_of
 from simulator.hall import BadAction, VirtualHall
-from simulator.people import dice_of
 
 PROGRAMS = ("daemon", "broker", "centre")
 SECONDS_PER_KILL = 30.0

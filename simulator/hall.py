@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from edge.clock import SharedScaledClock
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 MIN_SPEED, MAX_SPEED = 1.0, 120.0
 BEGINS_AT = time(8, 29, 30)
 """Hall time at which the demo begins: clerks come to their windows, the doors are about to open."""
+NIGHT_BEGINS_AT, NIGHT_ENDS_AT = time(18, 0), time(8, 20)
+NIGHT_SPEED = 3600.0
 LOOK_SECONDS = 0.1
 HEALS_WITHIN_SECONDS = 15.0
 """A device that is plugged in again, or a daemon that is back, has so long to find each other."""
@@ -79,6 +81,7 @@ class VirtualHall:
         SharedScaledClock.create(self.places.clock_file, start, options.speed)
         self.clock = SharedScaledClock(self.places.clock_file)
         self.speed = options.speed
+        self.night = False
         try:
             self.broker_plan, self.relay, self.programs = self._plan_programs()
         except BaseException:
@@ -87,7 +90,6 @@ class VirtualHall:
         self.people = People(
             self.fittings,
             self.clock,
-            self.ledger,
             seed=options.seed,
             speed=options.speed,
             say=self.say,
@@ -245,6 +247,7 @@ class VirtualHall:
                 "name": dict(layout.HALL_NAME),
                 "time": self.now().isoformat(timespec="seconds"),
                 "speed": self.speed,
+                "night": self.night,
                 "centre_url": self.centre_url,
             },
             "services": [
@@ -326,8 +329,20 @@ class VirtualHall:
             self.fittings.look(loop.time())
             for press in self.ledger.settle(loop.time()):
                 self.say(f"nothing answered {press}, pressed at {press.at:.3f}")
+            self._hurry_through_the_night()
             self._changed()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _hurry_through_the_night(self) -> None:
+        """Nobody wants to watch an empty hall: its night takes seconds."""
+        now = self.now().time()
+        dark = now >= NIGHT_BEGINS_AT or now < NIGHT_ENDS_AT
+        night = dark and self.people.automatic and not self.people.in_hall
+        if night != self.night:
+            self.night = night
+            speed = NIGHT_SPEED if night else self.speed
+            SharedScaledClock.set_speed(self.places.clock_file, speed)
+            self.say("the night passes quickly" if night else "a new morning")
 
     def _excuse(self, station: str, begin: float, end: float) -> str | None:
         """Why a press from ``begin`` to ``end`` could not be expected to be answered."""
@@ -449,7 +464,7 @@ class VirtualHall:
             self.say("the broker may run again")
 
     def _unplug(self, action: Mapping[str, Any]) -> None:
-        cable = action.get("cable")
+        cable = _text(action, "cable")
         if cable not in self.fittings.cables:
             raise BadAction(f"no cable {cable!r}; there are: {', '.join(self.fittings.cables)}")
         if cable == PRINTER and not self.fittings.printer.powered:
@@ -464,13 +479,13 @@ class VirtualHall:
             self._network = None
         if minutes == 0:
             self._network_up()
-        else:
-            self._network = in_background(self._without_network(minutes), "network outage")
-
-    async def _without_network(self, minutes: float) -> None:
+            return
         self.relay.set_mode(RelayMode.DOWN)
         self._network_back_at = self.now() + timedelta(minutes=minutes)
+        self._network = in_background(self._network_comes_back(minutes), "network outage")
         self.say(f"the network is down for {minutes:g} min")
+
+    async def _network_comes_back(self, minutes: float) -> None:
         await self.clock.sleep(minutes * 60)
         self._network_up()
 
@@ -481,7 +496,7 @@ class VirtualHall:
             self.say("the network is back")
 
     def _kill(self, action: Mapping[str, Any]) -> None:
-        program = self.programs.get(cast("str", action.get("program")))
+        program = self.programs.get(_text(action, "program"))
         if program is None:
             raise BadAction(f"no such program; there are: {', '.join(self.programs)}")
         if program.kill9():
@@ -493,17 +508,24 @@ class VirtualHall:
     def _speed(self, action: Mapping[str, Any]) -> None:
         self.speed = _number(action, "value", MIN_SPEED, MAX_SPEED)
         self.people.speed = self.speed
+        self.night = False
         SharedScaledClock.set_speed(self.places.clock_file, self.speed)
 
     def _key(self, action: Mapping[str, Any]) -> tuple[Panel, str]:
-        panel = self.fittings.panels.get(cast("str", action.get("at")))
+        panel = self.fittings.panels.get(_text(action, "at"))
         if panel is None:
             known = ", ".join(self.fittings.panels)
             raise BadAction(f"there are no keys at {action.get('at')!r}; there are at: {known}")
-        key = action.get("key")
+        key = _text(action, "key")
         if key not in panel.keys:
             raise BadAction(f"{panel.name} has no key {key!r}; it has: {', '.join(panel.keys)}")
-        return panel, cast("str", key)
+        return panel, key
+
+
+def _text(action: Mapping[str, Any], name: str) -> str:
+    """A name; one that nothing has, where it is no text."""
+    value = action.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _on(action: Mapping[str, Any]) -> bool:

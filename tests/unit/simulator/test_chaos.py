@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.chaos import PROGRAMS, plan
-from simulator.people import dice_of
+from simulator.habits import dice_of
 
 CABLES = ["printer", "screen-1", "caller-1"]
 

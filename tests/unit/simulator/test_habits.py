@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import layout
-from simulator.people import (
+from simulator.habits import (
     DOORS_CLOSE_AT,
     DOORS_OPEN_AT,
     customers_per_hour,
