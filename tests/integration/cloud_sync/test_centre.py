@@ -127,9 +127,11 @@ async def test_what_happens_in_a_hall_is_live_at_the_centre(
     async with connect(broker.client("dashboards", client_id="later")) as late:
         await late.subscribe(topics.NETWORK)
         async with asyncio.timeout(10):
-            network = NetworkLive.model_validate_json((await anext(late.messages())).payload)
-        assert (network.halls, network.halls_online) == (1, 1)
-        assert network.events == len(TEXTS)
+            async for message in late.messages():  # the first one may be from before the events
+                network = NetworkLive.model_validate_json(message.payload)
+                if (network.halls_online, network.events) == (1, len(TEXTS)):
+                    break
+        assert network.halls == 1
 
 
 async def test_the_last_will_shows_a_hall_as_lost(broker: Broker, centre: CentreProcess) -> None:
