@@ -5,7 +5,7 @@ import { DISPENSER_LETTERS, setUpDispenser, showDispenser, showPrinter } from ".
 import { fingersGoTo, hold, letGo, letGoOfAll } from "./fingers.js";
 import { byId, made, setText } from "./made.js";
 import { setUpPeople, showPeople } from "./people.js";
-import { CALLER_LETTERS, chooseWindow, chosenWindow, RATING_LETTERS, showWindow } from "./windows.js";
+import { CALLER_LETTERS, chosenWindow, goToWindow, RATING_LETTERS, showWindow } from "./windows.js";
 import { Wire } from "./wire.js";
 import { inWords, language, named, switchLanguage, word } from "./words.js";
 
@@ -160,7 +160,7 @@ function setUpShortcuts() {
 
 function shortcut(letter, code) {
   if (/^[1-9]$/.test(letter)) {
-    chooseWindow(Number(letter));
+    goToWindow(Number(letter));
     return true;
   }
   const id = `key-${code}`;

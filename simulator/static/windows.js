@@ -24,13 +24,17 @@ export function chosenWindow() {
   return chosen;
 }
 
+/** The window that shortcuts act on. */
 export function chooseWindow(number) {
   if (!booths.has(number)) return;
   booths.get(chosen)?.root.classList.remove("chosen");
   chosen = number;
-  const { root } = booths.get(number);
-  root.classList.add("chosen");
-  root.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  booths.get(number).root.classList.add("chosen");
+}
+
+export function goToWindow(number) {
+  chooseWindow(number);
+  booths.get(number)?.root.scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
 export function showWindow(state, services) {
