@@ -13,7 +13,7 @@ from typing import TextIO
 
 from simulator import layout
 from simulator.broker import KINDS, NoBroker
-from simulator.demo import DemoOptions, run_demo
+from simulator.demo import DemoOptions, EndedEarly, run_demo
 from simulator.hall import MAX_SPEED, MIN_SPEED, HallOptions, clean_environment, free_ports
 from simulator.processes import ProgramFailed
 from simulator.truth import Verdict
@@ -22,6 +22,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 """Something was lost, doubled or left unanswered, or the demo could not begin."""
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""Ended before it had begun; as shells do for Ctrl-C: 128 + SIGINT."""
 
 PAGE_PORT = 8080
 SPEED_WITH_PAGES = 10.0
@@ -214,6 +216,8 @@ def _demo(options: argparse.Namespace) -> int:
     except (ProgramFailed, NoBroker, OSError) as error:
         terminal.tell(f"nowserving: {error}")
         return EXIT_FAILED
+    except (EndedEarly, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
     _show(verdict, terminal)
     if options.json:
         print(json.dumps(verdict.figures), flush=True)

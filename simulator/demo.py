@@ -21,6 +21,10 @@ STATUS_SECONDS = 1.0
 Tell = Callable[[str], None]
 
 
+class EndedEarly(Exception):
+    """Somebody ended the demo before it had begun."""
+
+
 @dataclass(frozen=True)
 class DemoOptions:
     hall: HallOptions
@@ -37,7 +41,8 @@ async def run_demo(
 ) -> Verdict:
     """Run a whole demo. ``stop`` ends it early, ``hurry`` ends it at once.
 
-    Raises ``ProgramFailed``, ``NoBroker`` or ``OSError`` when it can't begin.
+    Raises ``ProgramFailed``, ``NoBroker`` or ``OSError`` when it can't begin, and ``EndedEarly``
+    when it was ended before it had.
     """
     failures: list[str] = []
     asyncio.get_running_loop().set_exception_handler(_into(failures, tell))
@@ -45,7 +50,7 @@ async def run_demo(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(hall.stop)
         tell(f"broker: {hall.broker_plan.description}")
-        await hall.start()
+        await _start(hall, stop)
         tell(f"edge daemon ready: {hall.daemon.status}")
         await _show_addresses(options, hall, stack, tell)
         reporting = in_background(_report(hall, status), "the status line")
@@ -54,8 +59,21 @@ async def run_demo(
         failures += await _unless(hurry, _come_to_rest(hall))
         evidence = gather(hall)
     ended = [failure for program in hall.programs.values() for failure in program.failures]
-    evidence.failures = [*failures, *ended]
+    evidence.failures = [*evidence.failures, *failures, *ended]
     return truth.judge(evidence)
+
+
+async def _start(hall: VirtualHall, stop: asyncio.Event) -> None:
+    starting, stopping = asyncio.ensure_future(hall.start()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            raise EndedEarly
+        starting.result()
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
 
 
 async def _show_addresses(
@@ -131,8 +149,11 @@ def gather(hall: VirtualHall) -> Evidence:
         kills={name: program.kills for name, program in hall.programs.items()},
         broker=hall.broker_plan.kind,
     )
-    evidence.journal = truth.read_journal(hall.places.journal)
-    evidence.centre = truth.read_centre(hall.places.centre_database, layout.HALL)
+    try:
+        evidence.journal = truth.read_journal(hall.places.journal)
+        evidence.centre = truth.read_centre(hall.places.centre_database, layout.HALL)
+    except sqlite3.Error as error:
+        evidence.failures = [f"journal or centre can't be read: {error}"]
     return evidence
 
 

@@ -118,6 +118,16 @@ async def test_ctrl_c_ends_it_cleanly_with_everything_it_started(tmp_path: Path)
     assert os.listdir(tmp_path) == []
 
 
+async def test_ctrl_c_before_it_has_begun_ends_it_too(tmp_path: Path) -> None:
+    async with running(tmp_path) as demo:
+        await demo.says("broker: ")
+        demo.process.send_signal(signal.SIGINT)
+        code, out = await demo.end()
+    assert code == 130, "".join(demo.said)
+    assert out == ""
+    assert os.listdir(tmp_path) == []
+
+
 async def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     async with running(tmp_path, "--speed", "20") as demo:
         await demo.says("edge daemon ready")
