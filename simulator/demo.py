@@ -58,6 +58,8 @@ async def run_demo(
         await _live(options, hall, stop)
         failures += await _unless(hurry, _come_to_rest(hall))
         evidence = gather(hall)
+        if hall.ledger.repeated:
+            tell(f"{hall.ledger.repeated} presses met a daemon or cable that was down: repeated")
     ended = [failure for program in hall.programs.values() for failure in program.failures]
     evidence.failures = [*evidence.failures, *failures, *ended]
     return truth.judge(evidence)
