@@ -34,7 +34,7 @@ from simulator.tasks import in_background
 log = logging.getLogger(__name__)
 
 MIN_SPEED, MAX_SPEED = 1.0, 120.0
-BEGINS_AT = time(8, 29, 30)
+BEGINS_AT = time(8, 29, 50)
 """Hall time at which the demo begins: clerks come to their windows, the doors are about to open."""
 NIGHT_BEGINS_AT, NIGHT_ENDS_AT = time(18, 0), time(8, 20)
 NIGHT_SPEED = 3600.0
