@@ -12,6 +12,7 @@ from simulator.scene import Customer, Scene
 
 RECALLS = 2
 """Before a clerk believes that nobody comes."""
+TAKE_BACK_TRIES = 8
 
 
 class Clerk:
@@ -25,8 +26,9 @@ class Clerk:
         self._panel = scene.fittings.caller(window)
         self._serve_until: dict[str, datetime] = {}
         self._recalls: dict[str, int] = {}
-        self._parked: list[tuple[datetime, Customer]] = []
-        """Until when they fill in their form, and who."""
+        self._parked: tuple[datetime, Customer] | None = None
+        """Until when somebody fills in a form, and who."""
+        self._take_back_tries = 0
         self._break_at = self._in_minutes(35, 120)
         self._break_until = self._now()
 
@@ -92,8 +94,8 @@ class Clerk:
 
     async def _idle(self, sight: Sight) -> None:
         working = on_duty(self._now().time())
-        if self._parked and self._now() >= self._parked[0][0]:
-            await self._take_back()
+        if self._parked is not None and self._now() >= self._parked[0]:
+            await self._take_back(self._parked[1])
         elif not working and not sight.waiting:
             await self._press("sign_on")  # the same key signs off
         elif working and self._now() >= self._break_at:
@@ -134,7 +136,7 @@ class Clerk:
         until = self._serve_until.setdefault(number, self._in_minutes(0.5, 1))
         left = max(0.0, (until - self._now()).total_seconds())
         customer = self._scene.standing_at(self._window)
-        if customer is not None and not self._parked and self._dice.random() < PARK_SHARE:
+        if customer is not None and self._parked is None and self._dice.random() < PARK_SHARE:
             await self._scene.clock.sleep(left / 3)
             await self._park(customer)
             return
@@ -152,13 +154,19 @@ class Clerk:
             customer.set_aside = False
             return
         customer.window = None
-        self._parked.append((self._in_minutes(1.5, 5), customer))
+        self._parked = (self._in_minutes(1.5, 5), customer)
+        self._take_back_tries = 0
 
-    async def _take_back(self) -> None:
-        _, customer = self._parked.pop(0)
+    async def _take_back(self, customer: Customer) -> None:
+        self._take_back_tries += 1
         await self._press("park")  # the same key takes back
         if self._look().showing is Showing.SERVING:
+            self._parked = None
             customer.set_aside = False
             customer.window = self._window
-        else:
-            self._parked.insert(0, (self._in_minutes(0.3, 0.6), customer))
+        elif self._take_back_tries < TAKE_BACK_TRIES:
+            self._parked = (self._in_minutes(0.3, 0.6), customer)
+        else:  # the day has ended over the form
+            self._parked = None
+            customer.sent_home = True
+            self._eyes.blink()

@@ -103,11 +103,10 @@ async def _wait_for_call(scene: Scene, customer: Customer, number: str) -> int |
     customer.doing = "waiting"
     gone = customer.dice.random() < GONE_SHARE
     slow = customer.dice.random() < SLOW_SHARE
-    came_at = scene.hall_time()
-    window: int | None = await scene.called(number)
-    if gone or scene.hall_time() - came_at > timedelta(minutes=PATIENCE_MINUTES):
+    window = await scene.called(number, timedelta(minutes=PATIENCE_MINUTES))
+    if gone:
         return None
-    if slow:
+    if slow and window is not None:
         await scene.clock.sleep(customer.dice.uniform(25, 50))
         window = scene.calling(number)
     return window
@@ -134,7 +133,7 @@ async def _be_served(scene: Scene, customer: Customer, number: str, window: int)
         await eyes.see(lambda: not served(), math.inf)
         if customer.set_aside:
             customer.doing = "filling in a form"
-            await eyes.see(served, math.inf)
+            await eyes.see(lambda: served() or customer.sent_home, math.inf)
 
 
 async def _rate(scene: Scene, customer: Customer, window: int) -> None:

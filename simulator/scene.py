@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,8 @@ from simulator.tasks import in_background
 
 DARK_SECONDS = 1.2
 """A screen that is dark for so long is off; for less, its text blinks."""
+CLOCK_EVERY_SECONDS = 5.0
+"""How often somebody who waits looks at the clock; real time."""
 
 
 @dataclass(eq=False)
@@ -33,6 +35,8 @@ class Customer:
     window: int | None = None
     set_aside: bool = False
     """The clerk has parked them."""
+    sent_home: bool = False
+    """The clerk can't take them back."""
 
     @property
     def number(self) -> str | None:
@@ -114,12 +118,15 @@ class Scene:
     def standing_at(self, window: int) -> Customer | None:
         return next((c for c in self.customers if c.window == window), None)
 
-    async def called(self, number: str) -> int:
-        """The window that calls this number, from now on."""
+    async def called(self, number: str, patience: timedelta) -> int | None:
+        """The window that calls this number, from now on; ``None``: none did for so long."""
         called: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._called[number] = called
+        until = self.hall_time() + patience
         try:
-            return await called
+            while not called.done() and self.hall_time() < until:
+                await asyncio.wait({called}, timeout=CLOCK_EVERY_SECONDS)
+            return called.result() if called.done() else None
         finally:
             if self._called.get(number) is called:
                 del self._called[number]
