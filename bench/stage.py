@@ -23,16 +23,15 @@ TURNAROUND_SECONDS = 0.001
 
 
 class Stage:
-    """A hall of ``windows`` windows that all take everything, its broker and its centre.
+    """A hall's controller, its broker and its centre, to be started in any order.
 
-    ``directory`` is on the disk in question. Start ``fittings``, then the programs in any order.
+    ``fittings`` are plugged in already: their ports would else be taken for free ones.
     """
 
-    def __init__(self, directory: Path, sockets: Path, windows: int) -> None:
-        everything = tuple(replace(w, skills="all") for w in layout.windows(windows))
-        self.places = Places(directory, sockets, everything)
-        self.fittings = Fittings(self.places, seed=1)
-        self.fittings.printer.mm_per_second = ENDLESSLY_FAST_MM_PER_SECOND
+    def __init__(self, places: Places, fittings: Fittings) -> None:
+        self.places = places
+        self.fittings = fittings
+        directory = places.directory
         port, websocket_port, self._page_port = _free_ports(3)
         self.plan = plan_broker(
             directory / "broker", hall=layout.HALL, port=port, websocket_port=websocket_port
@@ -57,12 +56,7 @@ class Stage:
             ports=ports,
         )
 
-    async def start_fittings(self) -> None:
-        """Plug the devices in, and write down where they are."""
-        await self.fittings.start()
-        for bus in self.fittings.buses.values():
-            bus.endpoint.set_faults(baud=layout.BAUD)  # as slow as the wire, without any fault
-            bus.turnaround_seconds = TURNAROUND_SECONDS
+    def write_configurations(self) -> None:
         fittings, plan, places = self.fittings, self.plan, self.places
         wiring = Wiring(
             printer=fittings.printer.endpoint.url,
@@ -102,9 +96,7 @@ class Stage:
             file.unlink()
 
     async def stop(self) -> None:
-        await stop_in_order(
-            [self.daemon.stop, self.centre.stop, self.broker.stop, self.fittings.stop]
-        )
+        await stop_in_order([self.daemon.stop, self.centre.stop, self.broker.stop])
 
 
 async def start_seconds(program: Program) -> float:
@@ -122,12 +114,27 @@ async def staged(disk: Path, windows: int) -> AsyncIterator[Stage]:
     with ExitStack() as folders:
         directory = folders.enter_context(tempfile.TemporaryDirectory(dir=disk, prefix=".bench-"))
         sockets = folders.enter_context(tempfile.TemporaryDirectory(prefix="ns-bench-"))
-        stage = Stage(Path(directory), Path(sockets), windows)
+        everything = tuple(replace(w, skills="all") for w in layout.windows(windows))
+        places = Places(Path(directory), Path(sockets), everything)
+        fittings = Fittings(places, seed=1)
         try:
-            await stage.start_fittings()
-            yield stage
+            await _plug_in(fittings)
+            stage = Stage(places, fittings)
+            stage.write_configurations()
+            try:
+                yield stage
+            finally:
+                await stage.stop()
         finally:
-            await stage.stop()
+            await fittings.stop()
+
+
+async def _plug_in(fittings: Fittings) -> None:
+    fittings.printer.mm_per_second = ENDLESSLY_FAST_MM_PER_SECOND
+    await fittings.start()
+    for bus in fittings.buses.values():
+        bus.endpoint.set_faults(baud=layout.BAUD)  # as slow as the wire, without any fault
+        bus.turnaround_seconds = TURNAROUND_SECONDS
 
 
 def _free_ports(count: int) -> list[int]:
