@@ -137,8 +137,8 @@ NOTES = """\
 - All of it ran on one machine: controller, broker, centre, and the program that simulates every
   device and takes the times. What they take of each other's processor is in the figures.
 - *Durable*: SQLite in WAL with `synchronous=FULL`; a command is answered when `fdatasync` has
-  returned. One caller's rate is bounded by that time; 32 callers share it. The best of several
-  rounds is shown, since anything else that writes to the disk slows it down.
+  returned. One caller waits for that and for the way to the database's thread and back; 32 callers
+  share both. The best of several rounds is shown: whatever else the machine does slows it down.
 - *Press → LED* runs from the level change of a caller's key to the last byte of the frame that
   shows the number; *bus wait out*, from the answer to the poll in which the key was seen. The
   RS-485 lines are ptys paced to 115,200 baud, six windows (twelve units) on each; a poll cycle
