@@ -264,7 +264,7 @@ function show(names, all) {
   const any = (...wanted) => wanted.some((name) => changed.has(name));
   if (any("hall")) showHall();
   if (any("programs", "broker")) showPrograms();
-  if (any("hall", "programs")) showCentre();
+  if (any("programs") || byId("centre-link").href !== all.hall.centre_url) showCentre();
   if (any("dispenser")) showDispenser(all.dispenser, all.services);
   if (any("printer")) showPrinter(all.printer, all);
   let windows = false;

@@ -3,6 +3,7 @@
 
 const DOT = 2; // CSS pixels from dot to dot
 const LIT = { red: [255, 66, 36], green: [92, 255, 96], yellow: [255, 196, 40] };
+const BOARD = "#0c0908";
 const UNLIT = "#1d1716";
 const FONT_HANZI = '15px "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';
 // Not a monospaced one: their dotted zero looks like an eight here.
@@ -11,6 +12,7 @@ const DOTS_PER_SECOND = 60;
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 const glyphs = new Map();
+const unlitBars = new Map();
 
 export class LedBar {
   constructor(canvas) {
@@ -60,12 +62,7 @@ export class LedBar {
     const pitch = DOT * this.ratio;
     const size = pitch * 0.8;
     left = Math.round(left);
-    context.fillStyle = "#0c0908";
-    context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    context.fillStyle = UNLIT;
-    for (let y = 0; y < this.height; y++) {
-      for (let x = 0; x < this.width; x++) context.fillRect(x * pitch, y * pitch, size, size);
-    }
+    context.drawImage(unlit(this.width, this.height, pitch, size), 0, 0);
     const [red, green, blue] = this.colour;
     const top = Math.floor((this.height - 16) / 2);
     for (let y = 0; y < 16; y++) {
@@ -77,6 +74,23 @@ export class LedBar {
       }
     }
   }
+}
+
+/** A bar of this size with no dot lit; the same picture for all of them. */
+function unlit(width, height, pitch, size) {
+  const kind = `${width} ${height} ${pitch}`;
+  if (!unlitBars.has(kind)) {
+    const canvas = new OffscreenCanvas(width * pitch, height * pitch);
+    const context = canvas.getContext("2d");
+    context.fillStyle = BOARD;
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = UNLIT;
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) context.fillRect(x * pitch, y * pitch, size, size);
+    }
+    unlitBars.set(kind, canvas);
+  }
+  return unlitBars.get(kind);
 }
 
 /** A line of text as dots: 16 high. */

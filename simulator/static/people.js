@@ -10,6 +10,7 @@ const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 const figures = new Map();
 let shown = null;
+let placesShown = null;
 
 export function setUpPeople() {
   inWords(() => {
@@ -20,6 +21,13 @@ export function setUpPeople() {
 
 export function showPeople(people) {
   shown = people;
+  setText(byId("floor-count"), word("counts", { waiting: people.waiting, inHall: people.in_hall }));
+  const places = people.customers.map(({ name, window }) => `${name}@${window}`).join();
+  if (places === placesShown && people.customers.length) {
+    people.customers.forEach(figureOf); // nobody has moved; measuring them all would cost
+    return;
+  }
+  placesShown = places;
   const before = new Map();
   for (const [name, { element }] of figures) before.set(name, element.getBoundingClientRect());
   const floor = [];
@@ -37,7 +45,6 @@ export function showPeople(people) {
   list.dataset.crowd = floor.length > 60 ? "large" : floor.length > 26 ? "middle" : "small";
   arrange(list, floor);
   list.dataset.empty = floor.length ? "" : `${word("floorEmpty")}${people.automatic ? "" : "\n" + word("floorAutomatic")}`;
-  setText(byId("floor-count"), word("counts", { waiting: people.waiting, inHall: people.in_hall }));
   if (!STILL.matches && !document.hidden) walk(before);
 }
 
