@@ -96,9 +96,9 @@ class Clerk:
         working = on_duty(self._now().time())
         if self._parked is not None and self._now() >= self._parked[0]:
             await self._take_back(self._parked[1])
-        elif not working and not sight.waiting:
+        elif not working and not sight.waiting and self._parked is None:
             await self._press("sign_on")  # the same key signs off
-        elif working and self._now() >= self._break_at:
+        elif working and self._now() >= self._break_at and self._parked is None:
             self._break_at = self._in_minutes(90, 180)
             self._break_until = self._in_minutes(6, 15)
             await self._press("pause")
