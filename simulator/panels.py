@@ -14,6 +14,9 @@ SPOKEN_TO_SECONDS = 1.5
 
 SLICE_SECONDS = 0.02
 
+BETWEEN_TOUCHES_SECONDS = 0.12
+"""From a key's release to its next press: no hand is faster, and no polled bus sees less."""
+
 PressWatcher = Callable[["Panel", str, float], None]
 """(panel, key, loop time): the key's level has gone on."""
 LampWatcher = Callable[["Panel", str, bool, float], None]
@@ -33,6 +36,7 @@ class Panel(ABC):
         self.lamps: dict[str, bool] = dict.fromkeys(lamps, False)
         self._lamp_of = {place: lamp for lamp, place in lamps.items()}
         self._fingers: Counter[str] = Counter()
+        self._let_go_at: dict[str, float] = {}
         self._stuck: set[str] = set()
         self._press_watchers: list[PressWatcher] = []
         self._lamp_watchers: list[LampWatcher] = []
@@ -56,15 +60,18 @@ class Panel(ABC):
     def release(self, key: str) -> None:
         if self._fingers[key]:
             self._fingers[key] -= 1
+            self._let_go_at[key] = asyncio.get_running_loop().time()
             self._release(self.keys[key])
             self._tell()
 
     async def press(self, key: str, seconds: float = 0.15) -> None:
-        """One press of ordinary length.
+        """One press of ordinary length, as soon as a hand can be at the key again.
 
         In slices: where this process lies still for a moment, the finger does too, and does not
         come off the key before the wire could be asked about it.
         """
+        now = asyncio.get_running_loop().time()
+        await asyncio.sleep(self._let_go_at.get(key, 0.0) + BETWEEN_TOUCHES_SECONDS - now)
         self.hold(key)
         try:
             for _ in range(max(1, round(seconds / SLICE_SECONDS))):
