@@ -10,11 +10,11 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
 
-from cloud_sync.reading import DeadLetter, Received, read_events, read_state
+from cloud_sync.reading import DeadLetter, Received, dead_letter, read_events, read_state
 from cloud_sync.store import Committed, Position, Store
 from contract import topics
 from contract.documents import Ack, HallState
@@ -204,9 +204,49 @@ class Ingest:
                 self._answer(await self._commit(events, dead_letters))
 
     async def _commit(self, events: list[Received], dead_letters: list[DeadLetter]) -> Committed:
+        """Commit all of it, whatever is in it: what is at fault is kept with its fault."""
+        committed = Committed((), 0, 0)
+        waiting = [(events, dead_letters)]
+        while waiting:
+            some, letters = waiting.pop()
+            try:
+                committed += await self._commit_together(some, letters)
+            except Exception as error:  # noqa: BLE001 - one hall's event must not end the others
+                self.counters["commits_divided"] += 1
+                waiting += self._divide(some, letters, error)
+        return committed
+
+    def _divide(
+        self, events: list[Received], dead_letters: list[DeadLetter], error: Exception
+    ) -> list[tuple[list[Received], list[DeadLetter]]]:
+        """Where the store choked on a group: the parts of it to be tried apart, last one first."""
+        if len(events) > 1 or (events and dead_letters):
+            half = len(events) // 2
+            return [(events[half:], []), (events[:half], dead_letters)]
+        if not events:
+            self.counters["dead_letters_dropped"] += len(dead_letters)
+            log.critical("dead letters can't be kept, they are dropped: %r", error)
+            return []
+        (event,) = events
+        name = f"event {event.seq} of {event.epoch} of {event.hall}"
+        self.counters["faults"] += 1
+        if event.fault is None:
+            log.critical("%s can't be taken in, it is kept as it came", name, exc_info=error)
+            fault = f"could not be taken in: {type(error).__name__}"
+            return [([replace(event, event=None, subject="", fault=fault)], [])]
+        log.critical("%s can't even be kept, it is a dead letter", name, exc_info=error)
+        topic = topics.events(event.hall)
+        return [([], [dead_letter(topic, event.body.encode(), f"can't be kept: {error!r}")])]
+
+    async def _commit_together(
+        self, events: list[Received], dead_letters: list[DeadLetter]
+    ) -> Committed:
+        """In one transaction, tried again for as long as the database fails."""
         while True:
             try:
                 committed = await self._store.commit(events, dead_letters, self._now().isoformat())
+            except (sqlite3.IntegrityError, sqlite3.DataError):
+                raise  # what was to be written, not the database
             except sqlite3.Error as error:
                 self.counters["database_errors"] += 1
                 delay = self._retry.next_delay()

@@ -4,6 +4,8 @@ Nothing that a hall sends can stop the others, nor the hall itself:
 
 - an event whose stream and place (epoch, seq) can be read is kept, whatever else is wrong with it,
   with the fault beside it: else the gap would hold back the hall's acknowledgement for ever;
+- what no database or later reader could take (half a surrogate pair, deep nesting, a time before
+  the calendar) is such a fault, and so is what is larger than any event of ours;
 - a type or major that this version does not know is kept without a fault: a later version that
   knows it rebuilds what it means;
 - what has no readable place is a dead letter.
@@ -11,7 +13,9 @@ Nothing that a hall sends can stop the others, nor the hall itself:
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,11 +27,18 @@ from contract.names import ULID_PATTERN
 from contract.topics import hall_of
 
 MAX_BATCH_EVENTS = 10_000
+MAX_EVENT_BYTES = 64 * 1024
+"""Ours have less than 2 KiB."""
+MAX_NESTING = 32
+"""Lists and objects within each other, the CloudEvent itself included. Ours have three."""
 MAX_DEAD_LETTER_BYTES = 4096
 MAX_REASON_CHARACTERS = 500
 
 _EPOCH = re.compile(ULID_PATTERN)
 _SEQUENCE = re.compile(r"^[0-9]{20}$")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TYPE = re.compile(r"^[\x21-\x7e]{1,200}$")
 
 
@@ -41,7 +52,7 @@ class Received:
     type: str
     subject: str
     body: str
-    """The CloudEvent as JSON text."""
+    """The CloudEvent as JSON text, as it came."""
     event: HallEvent | None
     """What it says; ``None`` when it is faulty or unknown."""
     fault: str | None
@@ -69,20 +80,16 @@ def read_events(topic: str, payload: bytes) -> Reading:
     """The events in a message on a hall's ``events`` or ``backlog`` topic."""
     hall = hall_of(topic)
     if hall is None:
-        return Reading([], [_dead(topic, payload, "not a topic of a hall")])
+        return Reading([], [dead_letter(topic, payload, "not a topic of a hall")])
     try:
         text = payload.decode()
-        document = json.loads(text)
+        batch = topic.endswith("/backlog")
+        documents = _elements(text) if batch else [(json.loads(text), text)]
     except (ValueError, RecursionError) as error:
-        return Reading([], [_dead(topic, payload, f"not JSON: {error}")])
-    if not topic.endswith("/backlog"):
-        return _read_all(topic, [(document, text)], hall)
-    if not isinstance(document, list):
-        return Reading([], [_dead(topic, payload, "a backlog is a JSON array of CloudEvents")])
-    if len(document) > MAX_BATCH_EVENTS:
-        return Reading([], [_dead(topic, payload, f"more than {MAX_BATCH_EVENTS} events")])
-    # ASCII, because JSON may escape what no database takes as text (half a surrogate pair).
-    return _read_all(topic, [(each, json.dumps(each)) for each in document], hall)
+        return Reading([], [dead_letter(topic, payload, f"not JSON: {error}")])
+    except _NoBatch as reason:
+        return Reading([], [dead_letter(topic, payload, str(reason))])
+    return _read_all(topic, documents, hall)
 
 
 def read_state(topic: str, payload: bytes) -> HallState | DeadLetter:
@@ -90,21 +97,66 @@ def read_state(topic: str, payload: bytes) -> HallState | DeadLetter:
     try:
         state = HallState.model_validate_json(payload)
     except ValidationError as error:
-        return _dead(topic, payload, _first_error(error))
+        return dead_letter(topic, payload, _first_error(error))
     if state.hall != hall_of(topic):
-        return _dead(topic, payload, f"hall {state.hall} on the topic of another")
+        return dead_letter(topic, payload, f"hall {state.hall} on the topic of another")
     return state
 
 
-def parse_event(kind: str, data: Any) -> HallEvent | None:
-    """A kept event's data as this version understands it; ``None`` when it doesn't."""
+def parse_body(kind: str, body: str) -> HallEvent | None:
+    """A kept event as this version understands it; ``None`` when it doesn't."""
     model = EVENT_TYPES.get(kind)
     if model is None:
         return None
     try:
-        return model.model_validate(data)
-    except ValidationError:
+        return model.model_validate(json.loads(body).get("data"))
+    except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         return None
+
+
+class _NoBatch(Exception):
+    """Not a backlog, and why."""
+
+
+def _elements(text: str) -> list[tuple[Any, str]]:
+    """The values in a JSON array, each with the very text that it was read from.
+
+    Raises ``ValueError`` or ``RecursionError`` for what is not JSON, ``_NoBatch`` for what is.
+    """
+    start = _behind_space(text, 0)
+    if text[start : start + 1] != "[":
+        json.loads(text)
+        raise _NoBatch("a backlog is a JSON array of CloudEvents")
+    elements: list[tuple[Any, str]] = []
+    for element in _split(text, start + 1):
+        if len(elements) == MAX_BATCH_EVENTS:
+            raise _NoBatch(f"more than {MAX_BATCH_EVENTS} events")
+        elements.append(element)
+    return elements
+
+
+def _split(text: str, at: int) -> Iterator[tuple[Any, str]]:
+    """From behind the opening bracket to the end of the text."""
+    at = _behind_space(text, at)
+    closed = text[at : at + 1] == "]"
+    while not closed:
+        value, end = _DECODER.raw_decode(text, at)
+        yield value, text[at:end]
+        at = _behind_space(text, end)
+        closed = text[at : at + 1] == "]"
+        if not closed:
+            if text[at : at + 1] != ",":
+                raise json.JSONDecodeError("no comma between two events", text, at)
+            at = _behind_space(text, at + 1)
+    end = _behind_space(text, at + 1)
+    if end != len(text):
+        raise json.JSONDecodeError("more behind the array", text, end)
+
+
+def _behind_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    assert match is not None  # it matches nothing, too
+    return match.end()
 
 
 def _read_all(topic: str, documents: list[tuple[Any, str]], hall: str) -> Reading:
@@ -113,7 +165,7 @@ def _read_all(topic: str, documents: list[tuple[Any, str]], hall: str) -> Readin
         try:
             reading.events.append(_read(hall, document, body))
         except _NoPlace as reason:
-            reading.dead_letters.append(_dead(topic, body.encode(), str(reason)))
+            reading.dead_letters.append(dead_letter(topic, body.encode(), str(reason)))
     return reading
 
 
@@ -122,6 +174,9 @@ class _NoPlace(Exception):
 
 
 def _read(hall: str, document: Any, body: str) -> Received:
+    unfit = _unfit(document, body)
+    if unfit is not None:
+        return _salvage(hall, document, body, unfit)
     try:
         envelope = CloudEvent.model_validate(document)
     except ValidationError as error:
@@ -136,12 +191,45 @@ def _read(hall: str, document: Any, body: str) -> Received:
         pass  # kept for a version that knows it
     except ValidationError as error:
         fault = _first_error(error)
-    if event is not None and subject_of(event) != envelope.subject:
-        fault = f"subject {envelope.subject} is not the event's {subject_of(event)}"
-        event = None
+    if event is not None:
+        fault = _contradiction(envelope, event)
+        event = event if fault is None else None
     return Received(
         hall, envelope.epoch, envelope.seq, envelope.type, envelope.subject, body, event, fault
     )
+
+
+def _contradiction(envelope: CloudEvent, event: HallEvent) -> str | None:
+    """What is wrong with an event whose fields are all right one by one."""
+    if subject_of(event) != envelope.subject:
+        return f"subject {envelope.subject!a} is not the event's {subject_of(event)}"
+    try:
+        event.at.wall.astimezone(UTC)
+    except OverflowError:
+        return f"no such time in UTC: {event.at.wall.isoformat()}"
+    return None
+
+
+def _unfit(document: Any, body: str) -> str | None:
+    """Why this can't be dealt with as an event, whatever it says; ``None`` when it can."""
+    if len(body.encode()) > MAX_EVENT_BYTES:
+        return f"larger than {MAX_EVENT_BYTES} bytes"
+    level = [document]
+    for _ in range(MAX_NESTING):
+        deeper: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                if not value.isascii() and _HALF_PAIR.search(value):
+                    return "half a surrogate pair"
+            elif isinstance(value, dict):
+                deeper += value
+                deeper += value.values()
+            elif isinstance(value, list):
+                deeper += value
+        if not deeper:
+            return None
+        level = deeper
+    return f"nested more than {MAX_NESTING} deep"
 
 
 def _salvage(hall: str, document: Any, body: str, fault: str) -> Received:
@@ -166,9 +254,14 @@ def _salvage(hall: str, document: Any, body: str, fault: str) -> Received:
 def _first_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    reason = f"{where or 'document'}: {first['msg']}"[:MAX_REASON_CHARACTERS]
-    return reason.encode("ascii", "backslashreplace").decode()
+    return _plain(f"{where or 'document'}: {first['msg']}")
 
 
-def _dead(topic: str, payload: bytes, reason: str) -> DeadLetter:
-    return DeadLetter(topic[:200], payload[:MAX_DEAD_LETTER_BYTES], reason[:MAX_REASON_CHARACTERS])
+def _plain(reason: str) -> str:
+    """Fit for a log and a database, whatever was quoted in it."""
+    return reason.encode("ascii", "backslashreplace").decode()[:MAX_REASON_CHARACTERS]
+
+
+def dead_letter(topic: str, payload: bytes, reason: str) -> DeadLetter:
+    """Cut to what is kept of one."""
+    return DeadLetter(topic[:200], payload[:MAX_DEAD_LETTER_BYTES], _plain(reason))

@@ -34,6 +34,15 @@ class Committed:
     inserted: int
     duplicates: int
 
+    def __add__(self, later: "Committed") -> "Committed":
+        """Both; of a stream that is in both, the later position."""
+        positions = {(each.hall, each.epoch): each for each in self.positions + later.positions}
+        return Committed(
+            tuple(positions.values()),
+            self.inserted + later.inserted,
+            self.duplicates + later.duplicates,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:

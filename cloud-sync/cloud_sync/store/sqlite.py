@@ -1,7 +1,6 @@
 """The store in one SQLite file: write-ahead log, every commit on disk when it returns."""
 
 import asyncio
-import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -21,7 +20,7 @@ from cloud_sync.projections import (
     fold_ticket,
     window_after,
 )
-from cloud_sync.reading import DeadLetter, Received, parse_event
+from cloud_sync.reading import DeadLetter, Received, parse_body
 from cloud_sync.store import Committed, HallFacts, Position, ServiceFacts
 from contract.documents import WindowStatus
 from contract.events import HallEvent, TicketEvent
@@ -259,7 +258,7 @@ class SqliteStore:
         )
         events: dict[str, list[TicketEvent]] = defaultdict(list)
         for stream, seq, kind, body in rows:
-            event = have.get((stream, seq)) or parse_event(kind, json.loads(body).get("data"))
+            event = have.get((stream, seq)) or parse_body(kind, body)
             if isinstance(event, TicketEvent):
                 events[event.ticket].append(event)
         wanted = set(tickets)
@@ -282,7 +281,7 @@ class SqliteStore:
                     return count
                 placed = []
                 for stream, seq, kind, body in rows:
-                    event = _parse_body(kind, body)
+                    event = parse_body(kind, body)
                     if event is not None:
                         placed.append(_Placed(hall_of[stream], stream, seq, event))
                 await self._project(placed)
@@ -432,10 +431,6 @@ def _services(tickets: Sequence[Any]) -> tuple[ServiceFacts, ...]:
         )
         for service, rows in sorted(by_service.items())
     )
-
-
-def _parse_body(kind: str, body: str) -> HallEvent | None:
-    return parse_event(kind, json.loads(body).get("data"))
 
 
 def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -14,6 +14,7 @@ import aiohttp
 
 from contract import topics
 from contract.documents import Ack, HallLive, HallState, NetworkLive
+from contract.events import DeviceChanged, TicketIssued
 from contract.names import Presence
 from messaging.session import Session, SessionLost, Will, connect
 from tests.support.broker import Broker
@@ -102,6 +103,26 @@ async def test_garbage_is_kept_aside_and_holds_nothing_up(
     assert health["dead_letters"] == 4
     assert health["events"] == 3
     assert health["counters"]["faults"] == 1
+
+
+async def test_what_nobody_could_store_stops_neither_the_hall_nor_the_others(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    device = next(seq for seq, event in enumerate(DAY) if isinstance(event, DeviceChanged))
+    half = TEXTS[device].replace('"detail":""', '"detail":"\\ud800"')
+    assert half != TEXTS[device]
+    issued = next(seq for seq, event in enumerate(DAY) if isinstance(event, TicketIssued))
+    deep = TEXTS[issued].replace('"data": {', f'"data": {{"x": {"[" * 950}{"]" * 950}, ')
+    async with connect(broker.client("hall-a")) as session:
+        await session.subscribe(topics.ack("hall-a"))
+        for seq, text in enumerate(TEXTS):
+            sent = {device: half, issued: deep}.get(seq, text)
+            await session.publish(topics.events("hall-a"), sent.encode())
+        await acks(session, seq=len(TEXTS))
+    hall = HallOnTheWire("hall-b", envelopes(DAY, "hall-b"))
+    async with connect(broker.client("hall-b")) as session, asyncio.timeout(30):
+        await hall.deliver(session)
+    assert "Traceback" not in centre.log.read_text()
 
 
 async def test_what_happens_in_a_hall_is_live_at_the_centre(

@@ -131,6 +131,62 @@ async def test_a_full_disk_acknowledges_nothing_and_heals(store: SqliteStore) ->
         assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=len(TEXTS))
 
 
+async def faults(store: SqliteStore) -> list[tuple[int, str]]:
+    """(seq, fault)."""
+    query = "SELECT seq, fault FROM events WHERE fault IS NOT NULL ORDER BY stream, seq"
+    return [tuple(row) for row in await store._db.execute_fetchall(query)]
+
+
+async def test_an_event_that_breaks_a_rule_of_the_database_is_kept_as_it_came(
+    store: SqliteStore,
+) -> None:
+    await store._db.execute(
+        "CREATE TRIGGER no_rating BEFORE INSERT ON tickets WHEN NEW.rating IS NOT NULL"
+        " BEGIN SELECT RAISE(ABORT, 'no ratings today'); END"
+    )
+    rated = [seq for seq, text in enumerate(TEXTS, start=1) if "hall.ticket.rated" in text]
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
+        await bench.ack(lambda ack: ack.seq == len(TEXTS))
+        assert bench.ingest.counters["faults"] == len(rated) > 0
+    fault = "could not be taken in: IntegrityError"
+    assert await faults(store) == [(seq, fault) for seq in rated]
+    assert (await store.facts("hall-a")).finished > 0
+
+
+class Choking(SqliteStore):
+    """Has errors of its own, within the transaction."""
+
+    not_understood = frozenset({7})
+    not_kept = frozenset({12})
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with super()._transaction():
+            yield
+            for seq, fault in await self._all("SELECT seq, fault FROM events"):
+                if seq in self.not_kept or (seq in self.not_understood and fault is None):
+                    raise RecursionError(f"choked on {seq}")
+
+
+async def test_an_error_of_our_own_is_the_guilty_events_and_nobody_elses(tmp_path: Path) -> None:
+    store = await Choking.open(tmp_path / "centre.db")
+    other = [each.replace("hall-a", "hall-b") for each in TEXTS]
+    try:
+        async with at_work(store) as bench:
+            bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
+            bench.session.arrive(topics.backlog("hall-b"), backlog(other[:5]))
+            answers = dict([await bench.ack(), await bench.ack()])
+        assert answers == {
+            "halls/hall-a/v1/ack": Ack(epoch=EPOCH, seq=11),
+            "halls/hall-b/v1/ack": Ack(epoch=EPOCH, seq=5),
+        }
+        assert await faults(store) == [(7, "could not be taken in: RecursionError")]
+        assert await store.totals() == (len(TEXTS) - 1 + 5, 1)
+    finally:
+        await store.close()
+
+
 async def test_state_documents_are_passed_on_and_bad_ones_kept_aside(store: SqliteStore) -> None:
     state = HallState(hall="hall-a", presence=Presence.ONLINE)
     async with at_work(store) as bench:
