@@ -461,6 +461,8 @@ class EscposPrinter:
 
     def _take(self, message: Reply | Discarded) -> None:
         match message:
+            case RealTimeStatus() if len(self._answers) >= 4:
+                self._health.count("replies_unexpected")
             case RealTimeStatus(byte):
                 self._answers.append(byte)
                 if len(self._answers) >= 4:
@@ -525,7 +527,7 @@ class EscposPrinter:
         """Ask and learn from the answer; no answer is no status, neither good nor bad."""
         if await self._answers_within(link) or await self._answers_within(link):
             self._misses = 0
-            self._health.report(*status_of_answers(self._answers[:4]))
+            self._health.report(*status_of_answers(self._answers))
         else:
             self._misses += 1
             self._health.count("polls_unanswered")

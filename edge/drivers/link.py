@@ -23,7 +23,9 @@ MAX_QUEUED_BYTES = 256 * 1024
 
 CONNECT_SECONDS = 5.0
 
-_READ_BYTES = 4096
+_READ_BYTES = 1024
+"""Taken from the OS in one turn of the event loop, and buffered at most twice over. A far end that
+floods its port waits for its next turn like everybody else."""
 _PRINTER_MAJORS = frozenset({6, 180})
 """``/dev/lp*`` and ``/dev/usb/lp*`` (the kernel's list of device numbers): no terminals."""
 
@@ -39,8 +41,12 @@ class LinkFull(OSError):
 class Link(Protocol):
     """A byte stream to one device. One task reads; anybody on the event loop may write."""
 
-    async def read(self) -> bytes:
-        """At least one byte. Raises ``LinkLost``. Cancelling it loses no bytes."""
+    async def read(self, until: float | None = None) -> bytes:
+        """At least one byte; none where nothing came ``until`` then, in the event loop's time.
+
+        What was received before a loss is given first. Raises ``LinkLost``. Cancelling it loses
+        no bytes. Who reads in a loop keeps nobody else from the event loop.
+        """
         ...
 
     def write(self, data: bytes) -> None:
@@ -103,37 +109,61 @@ class FdLink:
         self._fd = fd
         self._close = close
         self._loop = asyncio.get_running_loop()
+        self._incoming = bytearray()
+        self._paused = False
+        """More is there than we take now."""
         self._outgoing = bytearray()
         self._reader: asyncio.Future[None] | None = None
         self._drainers: list[asyncio.Future[None]] = []
         self._lost: LinkLost | None = None
         self._closed = False
+        # For the link's whole life: to watch a descriptor anew for each read costs more than
+        # the read.
+        self._loop.add_reader(fd, self._receive)
 
-    async def read(self) -> bytes:
+    async def read(self, until: float | None = None) -> bytes:
         if self._reader is not None:
             raise RuntimeError("two tasks read one link")
-        while True:
+        if self._closed or not self._incoming:
             self._check()
-            try:
-                data = os.read(self._fd, _READ_BYTES)
-            except (BlockingIOError, InterruptedError):
-                await self._readable()
-                continue
-            except OSError as error:
-                raise self._lose(error.errno, f"read: {error.strerror}") from error
-            if not data:
-                raise self._lose(errno.EPIPE, "the far end hung up")
-            return data
+            await self._news(until)
+            if self._closed or not self._incoming:
+                self._check()
+        data = bytes(self._incoming)
+        self._incoming.clear()
+        if self._paused and self._lost is None:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._receive)
+        return data
 
-    async def _readable(self) -> None:
+    async def _news(self, until: float | None) -> None:
+        """Return when something was received, or lost, or it is ``until``."""
         self._reader = self._loop.create_future()
-        self._loop.add_reader(self._fd, _wake, self._reader)
+        timer = None if until is None else self._loop.call_at(until, _wake, self._reader)
         try:
             await self._reader
         finally:
             self._reader = None
-            if not self._closed:
-                self._loop.remove_reader(self._fd)
+            if timer is not None:
+                timer.cancel()
+
+    def _receive(self) -> None:
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(error.errno, f"read: {error.strerror}")
+            return
+        if not data:
+            self._lose(errno.EPIPE, "the far end hung up")
+            return
+        self._incoming += data
+        if len(self._incoming) >= _READ_BYTES:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+        if self._reader is not None:
+            _wake(self._reader)
 
     def write(self, data: bytes) -> None:
         self._check()
@@ -146,7 +176,12 @@ class FdLink:
         if idle and data:
             self._send()
             if self._outgoing:
-                self._loop.add_writer(self._fd, self._send)
+                self._loop.add_writer(self._fd, self._send_rest)
+
+    def _send_rest(self) -> None:
+        self._send()
+        if not self._outgoing and self._lost is None:
+            self._loop.remove_writer(self._fd)
 
     def _send(self) -> None:
         try:
@@ -158,7 +193,6 @@ class FdLink:
             return
         del self._outgoing[:sent]
         if not self._outgoing:
-            self._loop.remove_writer(self._fd)
             self._wake_drainers()
 
     async def drain(self) -> None:
@@ -173,23 +207,23 @@ class FdLink:
             return
         self._lose(errno.EBADF, "closed")
         self._closed = True
-        self._loop.remove_reader(self._fd)
         self._close()
 
     def _check(self) -> None:
         if self._lost is not None:
             raise LinkLost(*self._lost.args)
 
-    def _lose(self, number: int | None, why: str) -> LinkLost:
+    def _lose(self, number: int | None, why: str) -> None:
         """Note the loss, once, and wake everybody who waits."""
-        if self._lost is None:
-            self._lost = LinkLost(number, why)
-            self._loop.remove_writer(self._fd)
-            self._outgoing.clear()
-            self._wake_drainers()
-            if self._reader is not None:
-                _wake(self._reader)
-        return self._lost
+        if self._lost is not None:
+            return
+        self._lost = LinkLost(number, why)
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._outgoing.clear()
+        self._wake_drainers()
+        if self._reader is not None:
+            _wake(self._reader)
 
     def _wake_drainers(self) -> None:
         for waiter in self._drainers:
@@ -241,9 +275,11 @@ def _configure_serial(path: str, baud: int) -> serial.Serial:
     except (ValueError, termios.error) as error:
         raise OSError(errno.EINVAL, f"can't be set to {baud} baud: {error}", path) from error
     try:
-        # pyserial leaves VMIN at 0, with which "no data yet" and "hung up" both read as b"".
         attributes = termios.tcgetattr(port.fileno())
+        # pyserial leaves VMIN at 0, with which "no data yet" and "hung up" both read as b"".
         attributes[6][termios.VMIN] = 1
+        # Without this a break on the line (a cable pulled, a device switched on) reads as NUL.
+        attributes[0] |= termios.IGNBRK
         termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
     except termios.error as error:
         port.close()

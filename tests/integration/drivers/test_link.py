@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -141,6 +142,62 @@ async def test_a_cancelled_opening_leaves_the_port_free(plug: Plug) -> None:
             else:
                 break
     link.close()
+
+
+async def test_a_read_with_an_end_gives_nothing_when_nothing_comes_and_then_the_next_bytes(
+    plug: Plug,
+) -> None:
+    loop = asyncio.get_running_loop()
+    link = await open_link(plug.path)
+    try:
+        assert await link.read(loop.time() + 0.01) == b""
+        plug.send(b"a")
+        assert await link.read(loop.time() + TIMEOUT) == b"a"
+        assert await link.read(loop.time() - 1.0) == b""
+    finally:
+        link.close()
+
+
+async def test_what_nobody_reads_waits_outside_and_is_read_in_order(plug: Plug) -> None:
+    link = await open_link(plug.path)
+    payload = bytes(index % 251 for index in range(3000))
+    try:
+        plug.send(payload)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        first = await link.read()
+        assert 0 < len(first) < len(payload), "bounded, however long nobody looked"
+        assert first + await read_link(link, len(payload) - len(first)) == payload
+    finally:
+        link.close()
+
+
+async def test_what_came_before_the_hang_up_is_read_before_it_is_noticed() -> None:
+    far: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    server = await asyncio.start_server(lambda _, writer: far.put_nowait(writer), "127.0.0.1", 0)
+    link = await open_link(f"socket://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        writer = await asyncio.wait_for(far.get(), TIMEOUT)
+        writer.write(b"last words")
+        writer.close()
+        await writer.wait_closed()
+        assert await read_link(link, 10) == b"last words"
+        with pytest.raises(LinkLost):
+            await asyncio.wait_for(link.read(), TIMEOUT)
+    finally:
+        link.close()
+        server.close()
+
+
+async def test_a_break_on_a_serial_line_is_no_byte(plug: Plug) -> None:
+    """A pty has no breaks; what the kernel does with one is asked of the port's settings."""
+    link = await open_link(plug.path)
+    try:
+        settings = termios.tcgetattr(plug.master)
+        assert settings[0] & termios.IGNBRK
+        assert not settings[0] & (termios.BRKINT | termios.PARMRK)
+    finally:
+        link.close()
 
 
 async def test_a_cancelled_read_loses_no_bytes(plug: Plug) -> None:
