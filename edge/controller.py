@@ -15,6 +15,7 @@ from typing import Protocol
 
 from contract.commands import Command, Refusal, RefusalReason
 from contract.events import HallEvent
+from contract.names import Moment
 from edge.clock import Clock
 from edge.journal.errors import JournalError, JournalGuardViolated
 from edge.queue.apply import apply
@@ -70,6 +71,7 @@ class Controller:
         self._journal = journal
         self._clock = clock
         self._listeners: list[Listener] = []
+        self._journal_listeners: list[Callable[[], None]] = []
         self._submissions: deque[_Submission] = deque()
         self._some = asyncio.Event()
         self._stopping = False
@@ -77,6 +79,14 @@ class Controller:
     def subscribe(self, listener: Listener) -> None:
         """Tell ``listener`` of every event, from the next one on."""
         self._listeners.append(listener)
+
+    def on_journal_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever ``journal_refuses`` has changed; it must not block."""
+        self._journal_listeners.append(listener)
+
+    def _journal_changed(self) -> None:
+        for listener in self._journal_listeners:
+            listener()
 
     async def submit(self, command: Command) -> Outcome:
         """The durable events that ``command`` led to, or why it was refused. Never raises for a
@@ -93,7 +103,7 @@ class Controller:
         if len(self._submissions) >= MAX_WAITING:
             return self._refused(
                 Refusal(
-                    reason=RefusalReason.JOURNAL_UNAVAILABLE,
+                    reason=RefusalReason.OVERLOADED,
                     command=name,
                     detail=f"{MAX_WAITING} commands are waiting already",
                 )
@@ -136,11 +146,8 @@ class Controller:
         events: list[HallEvent] = []
         outcomes: list[Outcome] = []
         for submission in group:
-            work = submission.work
-            outcome = work if isinstance(work, tuple) else decide(self.plan, state, work, now)
+            outcome, state = self._decide(submission.work, state, now)
             if not isinstance(outcome, Refusal):
-                for event in outcome:
-                    state = apply(state, event)
                 events += outcome
             outcomes.append(outcome)
         if events:
@@ -158,6 +165,28 @@ class Controller:
             self._answer(submission, outcome)
         self._tell(events)
 
+    def _decide(
+        self, work: Command | Events, state: HallState, now: Moment
+    ) -> tuple[Outcome, HallState]:
+        """What becomes of ``work``, and the state after it. The state is immutable, so that a bug
+        in one command leaves the hall as it was: the press is refused, and the hall goes on."""
+        try:
+            outcome = work if isinstance(work, tuple) else decide(self.plan, state, work, now)
+            if isinstance(outcome, Refusal):
+                return outcome, state
+            after = state
+            for event in outcome:
+                after = apply(after, event)
+        except Exception as bug:
+            log.critical("a bug stopped a command: %s", work, exc_info=True)
+            return self._stopped_by_bug(work, repr(bug)), state
+        return outcome, after
+
+    @staticmethod
+    def _stopped_by_bug(work: Command | Events, detail: str) -> Refusal:
+        name = "record" if isinstance(work, tuple) else work.command
+        return Refusal(reason=RefusalReason.INTERNAL_ERROR, command=name, detail=detail)
+
     async def _guard_refused(
         self, group: list[_Submission], violation: JournalGuardViolated
     ) -> None:
@@ -166,19 +195,22 @@ class Controller:
             for submission in group:
                 await self._decide_and_commit([submission])
             return
-        log.critical("a command was stopped by the journal: %s: %s", violation, group[0].work)
-        self._refuse_all(group, str(violation))
+        work = group[0].work
+        log.critical("a command was stopped by the journal: %s: %s", violation, work)
+        self._answer(group[0], self._stopped_by_bug(work, str(violation)))
 
     def _journal_failed(self, group: list[_Submission], error: JournalError) -> None:
         if not self.journal_refuses:
             log.critical("presses are refused until the journal can be written again: %s", error)
-        self.journal_refuses = True
+            self.journal_refuses = True
+            self._journal_changed()
         self._refuse_all(group, str(error))
 
     def _journal_works(self) -> None:
         if self.journal_refuses:
             log.warning("the journal can be written again")
-        self.journal_refuses = False
+            self.journal_refuses = False
+            self._journal_changed()
 
     def _refuse_all(self, group: list[_Submission], detail: str) -> None:
         for submission in group:

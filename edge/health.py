@@ -24,6 +24,7 @@ class Counting(Protocol):
         ...
 
 
+JOURNAL = "journal"
 JOURNAL_RETRY_SECONDS = 1.0
 
 
@@ -37,6 +38,7 @@ class Health:
         self._unrecorded: dict[DeviceId, DeviceChanged] = {}
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
+        controller.on_journal_change(self._journal_changed)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change of any device's status."""
@@ -53,6 +55,14 @@ class Health:
         self._changed.set()
         for listener in self._listeners:
             listener()
+
+    def _journal_changed(self) -> None:
+        """The journal is something that can fail, like a device. While it refuses, ``run`` tries
+        again to record just this, so that it is found healed without anybody pressing."""
+        if self._controller.journal_refuses:
+            self.status_changed(JOURNAL, DeviceStatus.FAULT, "it can't be written")
+        else:
+            self.status_changed(JOURNAL, DeviceStatus.ONLINE, "it can be written again")
 
     async def run(self) -> None:
         """Record changes until cancelled; while the journal refuses, the newest of each device."""

@@ -41,7 +41,8 @@ class DayKeeper:
     async def run(self) -> None:
         while True:
             await self.check()
-            await self._clock.sleep(DAY_CHECK_SECONDS)
+            until_reset = day.seconds_to_reset(self._controller.plan, self._clock.now())
+            await self._clock.sleep(min(DAY_CHECK_SECONDS, max(0.1, until_reset)))
 
 
 class SnapshotStore(Protocol):
@@ -69,6 +70,8 @@ class SnapshotKeeper:
         """Save now. A failure is reported and costs time at the next start, nothing else."""
         self._events = 0
         state, position = self._controller.state, self._controller.position
+        if position == 0:
+            return  # nothing has ever happened
         try:
             await self._journal.save_snapshot(position, snapshot.to_json(state))
         except JournalError as error:
@@ -85,6 +88,7 @@ async def keep_screens_fresh(controller: Controller, refresh: Callable[[], None]
     """Call ``refresh`` soon after anything happened, at most once a second."""
     happened = asyncio.Event()
     controller.subscribe(lambda event, state: happened.set())  # noqa: ARG005
+    controller.on_journal_change(happened.set)
     while True:
         await happened.wait()
         happened.clear()

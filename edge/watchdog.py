@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from contract.commands import Refusal, RefusalReason
 from edge.controller import Controller
+from edge.journal.errors import JournalError
 from messaging.service_notify import notify, watchdog_seconds
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ async def feed_watchdog(
                 await check_journal()
         except TimeoutError:
             log.critical("queue or journal have not answered within %.1f s", limit / 3)
+        except JournalError as error:
+            log.critical("the journal does not answer as it should: %s", error)
         else:
             if not (isinstance(outcome, Refusal) and outcome.reason is RefusalReason.STOPPING):
                 notify("WATCHDOG=1")

@@ -124,9 +124,7 @@ class Desk:
     async def _caller_key(self, key: str) -> Outcome:
         command = self._command(key)
         if command is None:
-            return Refusal(
-                reason=RefusalReason.WRONG_WINDOW_STATE, command=key, window=self._window
-            )
+            return Refusal(reason=RefusalReason.UNKNOWN_KEY, command=key, window=self._window)
         outcome = await self._controller.submit(command)
         self.refresh()
         return outcome

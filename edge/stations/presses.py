@@ -50,7 +50,7 @@ class Presses:
                 outcome = await self._handler(key)
             except Exception:  # a bug must not leave the next customer without an answer
                 log.exception("%s: the press of %s failed", self._keypad.id, key)
-                outcome = Refusal(reason=RefusalReason.MALFORMED, command=key)
+                outcome = Refusal(reason=RefusalReason.INTERNAL_ERROR, command=key)
             if isinstance(outcome, Refusal):
                 self._refuse()
             else:

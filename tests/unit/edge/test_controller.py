@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Never
 
 import pytest
 
@@ -157,9 +159,34 @@ async def test_a_command_that_the_guards_stop_takes_no_other_with_it(
         with caplog.at_level(logging.CRITICAL):
             refused, issued = await asyncio.gather(bad, good)
     assert isinstance(refused, Refusal)
-    assert refused.reason is RefusalReason.JOURNAL_UNAVAILABLE
+    assert refused.reason is RefusalReason.INTERNAL_ERROR
     assert not isinstance(issued, Refusal)
     assert "stopped by the journal" in caplog.text
+
+
+async def test_a_bug_in_one_command_refuses_it_and_leaves_the_hall_as_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        def estimate(self, *_: object) -> Never:
+            raise ZeroDivisionError("no windows, no rate")
+
+    log = MemoryLog()
+    plan = replace(make_plan(), estimator=Broken())
+    controller = Controller(plan, HallState(), 0, log, ManualClock(MORNING))
+    writer = asyncio.create_task(controller.run())
+    await open_hall(controller)
+    before = controller.state
+    refused = await controller.submit(IssueTicket(ticket=ulid(0), service="a"))
+    assert isinstance(refused, Refusal)
+    assert refused.reason is RefusalReason.INTERNAL_ERROR
+    assert controller.state is before
+    assert "ZeroDivisionError" in caplog.text
+    called = await controller.submit(CallNext(window=1))
+    assert isinstance(called, Refusal)
+    assert called.reason is RefusalReason.NOBODY_WAITING, "the hall goes on"
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
 
 
 async def test_a_flood_beyond_the_bound_is_refused_not_kept() -> None:

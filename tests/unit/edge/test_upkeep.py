@@ -14,6 +14,7 @@ from contract.names import DeviceStatus, HallPhase
 from edge import snapshot
 from edge.clock import ManualClock
 from edge.controller import Controller
+from edge.health import Health
 from edge.journal.errors import JournalFull
 from edge.queue.state import HallState
 from edge.upkeep import SNAPSHOT_EVERY_EVENTS, DayKeeper, SnapshotKeeper, keep_screens_fresh
@@ -114,6 +115,45 @@ async def test_a_snapshot_is_the_state_at_its_position(scene: Scene) -> None:
     assert snapshot.from_json(text) == scene.controller.state
 
 
+async def test_where_nothing_has_happened_there_is_nothing_to_save(scene: Scene) -> None:
+    store = Snapshots()
+    await SnapshotKeeper(scene.controller, store).save()
+    assert store.saved == []
+
+
+async def test_the_day_goes_over_at_the_reset_time_not_up_to_a_check_later(scene: Scene) -> None:
+    keeper = DayKeeper(scene.controller, scene.clock)
+    keeping = asyncio.create_task(keeper.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    # 9:00 to 4:00 of the next morning, in steps as long as the keeper sleeps.
+    seconds = 0
+    while scene.controller.state.business_day == MONDAY and seconds < DAY_SECONDS:
+        scene.clock.advance(10)
+        seconds += 10
+        for _ in range(5):
+            await asyncio.sleep(0)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert seconds == pytest.approx(19 * 3600, abs=20)
+
+
+async def test_a_journal_that_heals_is_found_out_without_anybody_pressing(scene: Scene) -> None:
+    health = Health(scene.controller, scene.clock)
+    recording = asyncio.create_task(health.run())
+    scene.log.full = True
+    await DayKeeper(scene.controller, scene.clock).check()
+    assert scene.controller.journal_refuses
+    assert health.statuses["journal"] is DeviceStatus.FAULT
+    scene.log.full = False
+    async with asyncio.timeout(10):
+        while scene.controller.journal_refuses:
+            await asyncio.sleep(0.01)
+    assert health.statuses["journal"] is DeviceStatus.ONLINE
+    recording.cancel()
+    await asyncio.gather(recording, return_exceptions=True)
+
+
 async def test_snapshots_come_by_themselves(scene: Scene) -> None:
     store = Snapshots()
     keeper = SnapshotKeeper(scene.controller, store)
@@ -134,6 +174,7 @@ async def test_a_snapshot_that_fails_costs_nothing_but_a_word(
 ) -> None:
     store = Snapshots()
     store.full = True
+    await DayKeeper(scene.controller, scene.clock).check()
     await SnapshotKeeper(scene.controller, store).save()
     assert "no snapshot this time" in caplog.text
 
