@@ -1,18 +1,30 @@
 """Business days: when one ends and the next begins."""
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 
 from contract.commands import CloseDay, Command, OpenDay
 from contract.names import BusinessDay, HallPhase, Moment
 from edge.queue.machines import ENDED
-from edge.queue.plan import HallPlan
+from edge.queue.plan import HallPlan, too_far_ahead
 from edge.queue.state import HallState, Ticket
+
+ONE_DAY = timedelta(days=1)
+SET_NOT_SLEWED = timedelta(minutes=10)
+"""A wall clock that has gained or lost so much on the monotonic one was set."""
 
 
 def business_day(plan: HallPlan, now: Moment) -> BusinessDay:
     """The business day at ``now`` in the hall's time zone; it begins ``day_resets_at`` after
     midnight."""
     return (now.wall.astimezone(plan.time_zone) - plan.day_resets_at).date()
+
+
+def seconds_to_reset(plan: HallPlan, now: Moment) -> float:
+    """Until the next business day begins, by the wall clock."""
+    local = now.wall.astimezone(plan.time_zone)
+    tomorrow = business_day(plan, now) + ONE_DAY
+    begins = datetime.combine(tomorrow, time(), plan.time_zone) + plan.day_resets_at
+    return (begins - local).total_seconds()
 
 
 def due(plan: HallPlan, state: HallState, now: Moment) -> list[Command]:
@@ -25,9 +37,11 @@ def due(plan: HallPlan, state: HallState, now: Moment) -> list[Command]:
     """
     today = business_day(plan, now)
     last = state.business_day
+    if last is not None and too_far_ahead(last, today):
+        return [] if state.phase is HallPhase.OPEN else [OpenDay(business_day=last + ONE_DAY)]
     if state.phase is HallPhase.CLOSED:
         if last is not None and today <= last:
-            return [] if now.synced else [OpenDay(business_day=last + timedelta(days=1))]
+            return [] if now.synced else [OpenDay(business_day=last + ONE_DAY)]
         return [OpenDay(business_day=today)]
     if last is not None and today <= last:
         return []
@@ -37,7 +51,8 @@ def due(plan: HallPlan, state: HallState, now: Moment) -> list[Command]:
 
 
 def _came_on(plan: HallPlan, today: BusinessDay, ticket: Ticket, now: Moment) -> bool:
-    """Whether the ticket is still alive and was issued today, by what the clock says *now*.
+    """Whether the ticket is alive, and was issued today by what the clock says *now*, though the
+    clock said another day then: it was set meanwhile.
 
     True where no clock can tell: that is a boot without the time, not an evening.
     """
@@ -47,4 +62,5 @@ def _came_on(plan: HallPlan, today: BusinessDay, ticket: Ticket, now: Moment) ->
     if ago is None:
         return True
     issued = now.model_copy(update={"wall": now.wall - timedelta(seconds=ago)})
-    return business_day(plan, issued) >= today
+    was_set = abs(issued.wall - ticket.issued.wall) > SET_NOT_SLEWED
+    return was_set and business_day(plan, issued) >= today

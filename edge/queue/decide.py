@@ -69,7 +69,7 @@ from contract.names import (
 from edge.queue.apply import apply, served_seconds
 from edge.queue.dispatch import next_ticket
 from edge.queue.machines import TICKET, WINDOW
-from edge.queue.plan import HallPlan
+from edge.queue.plan import HallPlan, too_far_ahead
 from edge.queue.state import HallState, Ticket, Window
 
 Events = tuple[HallEvent, ...]
@@ -128,10 +128,12 @@ class _Step:
         return self.state.business_day
 
     def known_window(self) -> Window:
-        """The command's window, whatever its state."""
-        if self.command.window not in self.plan.windows:
+        """The command's window, whatever its state. One that has left the plan is known while it
+        is open, so that it can be wound up."""
+        window = self.state.window(self.command.window)
+        if window.number not in self.plan.windows and window.state is WindowState.CLOSED:
             raise self.refuse(RefusalReason.UNKNOWN_WINDOW)
-        return self.state.window(self.command.window)
+        return window
 
     def window(self, event: type[HallEvent]) -> Window:
         """The command's window, to which ``event`` may happen now."""
@@ -271,6 +273,8 @@ def _call_next(step: _Step) -> Events:
         before = _finish(step)
         step = step.then(before)
     window = step.window(TicketCalled)
+    if window.number not in step.plan.windows:
+        raise step.refuse(RefusalReason.UNKNOWN_WINDOW, window=window)
     following = next_ticket(
         step.state.lines,
         window.number,
@@ -477,6 +481,8 @@ def _open_day(step: _Step) -> Events:
     if last is not None and command.business_day <= last:
         # Numbers of that day are on people's paper: a day never comes twice.
         raise step.refuse(RefusalReason.DAY_IN_THE_PAST, detail=f"the last day was {last}")
+    if too_far_ahead(last, command.business_day):
+        raise step.refuse(RefusalReason.DAY_TOO_FAR_AHEAD, detail=f"the last day was {last}")
     return (DayOpened(at=step.now, business_day=command.business_day),)
 
 

@@ -111,6 +111,25 @@ def test_at_the_reset_time_the_day_ends_and_the_next_begins() -> None:
     assert hall.ticket(hall.press()).number == "A001"
 
 
+def test_who_comes_in_the_instants_around_the_reset_does_not_hold_the_old_day() -> None:
+    hall = Hall()
+    hall.set_clock(MORNING.replace(hour=4, minute=0, second=5) + timedelta(days=1))
+    hall.take_number()  # before anybody has looked at the calendar
+    hall.pass_time(10)
+    assert keep_days(hall) == ["close_day", "open_day"]
+    assert hall.state.business_day == TUESDAY
+
+
+def test_a_clock_that_is_decades_ahead_is_not_believed() -> None:
+    hall = Hall()
+    hall.set_clock(MORNING.replace(year=2099))
+    assert keep_days(hall) == []
+    assert hall.state.business_day == MONDAY
+    hall.set_clock(MORNING + timedelta(days=1))
+    assert keep_days(hall) == ["close_day", "open_day"]
+    assert hall.state.business_day == TUESDAY
+
+
 def test_the_thirty_who_still_wait_when_the_day_ends_are_cancelled_by_name() -> None:
     hall = Hall()
     hall.pass_time(8 * 3600)
