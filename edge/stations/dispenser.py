@@ -29,7 +29,14 @@ from contract.names import (
 from edge import words
 from edge.clock import Clock
 from edge.controller import Controller
-from edge.drivers.roles import Keypad, LampPattern, Printed, Slip, TicketPrinter
+from edge.drivers.roles import (
+    Keypad,
+    LampPattern,
+    Printed,
+    PrintOutcome,
+    Slip,
+    TicketPrinter,
+)
 from edge.queue.state import Ticket
 from edge.stations.presses import REFUSED, Outcome, Presses
 
@@ -92,6 +99,13 @@ class PrintRules:
     its customer still stands there; an older one is voided. Hall time."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    slip: Slip
+    deadline: float
+    """In the event loop's time."""
+
+
 class Dispenser:
     """Buttons and one printer."""
 
@@ -113,14 +127,16 @@ class Dispenser:
         self._design = design
         self._rules = rules
         self._new_ticket_id = new_ticket_id
-        self._jobs: asyncio.Queue[Slip] = asyncio.Queue()
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._services = tuple(controller.plan.services)
         self.presses = [Presses(keypad, self._button) for keypad in keypads]
 
     async def run(self) -> None:
         """Serve buttons and printer until cancelled; what was printing before comes first."""
-        await self._take_up_unconfirmed()
+        too_old = self._take_up_unconfirmed()
         async with asyncio.TaskGroup() as tasks:
+            for command in too_old:
+                tasks.create_task(self._settle(command))
             tasks.create_task(self._print_jobs())
             for presses in self.presses:
                 tasks.create_task(presses.run())
@@ -153,13 +169,19 @@ class Dispenser:
         if not isinstance(outcome, Refusal):
             issued = next(event for event in outcome if isinstance(event, TicketIssued))
             estimate = next(event for event in outcome if isinstance(event, WaitEstimated))
-            self._jobs.put_nowait(self._slip(issued, estimate))
+            self._queue(self._slip(issued, estimate))
         return outcome
+
+    def _queue(self, slip: Slip) -> None:
+        """Its time to live begins here: nobody waits for paper longer because others do, too."""
+        deadline = asyncio.get_running_loop().time() + self._rules.time_to_live_seconds
+        self._jobs.put_nowait(_Job(slip, deadline))
 
     async def _print_jobs(self) -> None:
         while True:
-            slip = await self._jobs.get()
-            printed = await self._printer.print_slip(slip, self._rules.time_to_live_seconds)
+            job = await self._jobs.get()
+            slip = job.slip
+            printed = await self._print(job)
             if printed.result is Printed.PRINTED:
                 await self._settle(ConfirmPrint(ticket=slip.ticket_id))
                 continue
@@ -168,6 +190,12 @@ class Dispenser:
             await self._settle(FailPrint(ticket=slip.ticket_id, reason=reason))
             for keypad in self._keypads:
                 keypad.set_lamp(REFUSED, LampPattern.FLASH)
+
+    async def _print(self, job: "_Job") -> PrintOutcome:
+        left_seconds = job.deadline - asyncio.get_running_loop().time()
+        if left_seconds <= 0:
+            return PrintOutcome(Printed.FAILED, VoidReason.EXPIRED)
+        return await self._printer.print_slip(job.slip, left_seconds)
 
     async def _settle(self, command: ConfirmPrint | FailPrint) -> None:
         """Paper is a fact: it is told again until the journal has it."""
@@ -183,20 +211,24 @@ class Dispenser:
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
 
-    async def _take_up_unconfirmed(self) -> None:
-        """The daemon stopped while these printed, and nobody can tell whether they came out."""
+    def _take_up_unconfirmed(self) -> list[FailPrint]:
+        """The daemon stopped while these printed, and nobody can tell whether they came out: the
+        young ones are printed again, the others are to be voided."""
         now = self._clock.now()
         printing = [
             ticket
             for ticket in self._controller.state.tickets.values()
             if ticket.state is TicketState.PRINTING
         ]
+        too_old = []
         for ticket in sorted(printing, key=lambda ticket: ticket.place):
             age = now.seconds_since(ticket.issued)
-            if age is not None and age <= self._rules.reprint_within_seconds:
-                self._jobs.put_nowait(self._slip_again(ticket))
+            known = ticket.service in self._design.service_names
+            if known and age is not None and age <= self._rules.reprint_within_seconds:
+                self._queue(self._slip_again(ticket))
             else:
-                await self._settle(FailPrint(ticket=ticket.id, reason=VoidReason.UNCONFIRMED))
+                too_old.append(FailPrint(ticket=ticket.id, reason=VoidReason.UNCONFIRMED))
+        return too_old
 
     def _slip(self, issued: TicketIssued, estimate: WaitEstimated) -> Slip:
         return Slip(

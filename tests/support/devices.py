@@ -97,6 +97,8 @@ class MemoryPrinter:
         self._has_paper = asyncio.Event()
         self._has_paper.set()
         self._expired = asyncio.Event()
+        self.asked_for_seconds: list[float] = []
+        """The time to live of each job."""
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -108,6 +110,7 @@ class MemoryPrinter:
         return self.status
 
     async def print_slip(self, slip: Slip, time_to_live_seconds: float) -> PrintOutcome:
+        self.asked_for_seconds.append(time_to_live_seconds)
         waits = [asyncio.ensure_future(event.wait()) for event in (self._has_paper, self._expired)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

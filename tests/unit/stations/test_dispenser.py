@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
@@ -42,6 +42,7 @@ class Scene:
     buttons: MemoryKeypad = field(default_factory=MemoryKeypad)
     printer: MemoryPrinter = field(default_factory=MemoryPrinter)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    design: SlipDesign = DESIGN
 
     def start(self) -> Dispenser:
         ids = count(100)
@@ -50,7 +51,7 @@ class Scene:
             self.clock,
             keypads=[self.buttons],
             printer=self.printer,
-            design=DESIGN,
+            design=self.design,
             rules=PrintRules(time_to_live_seconds=30, reprint_within_seconds=60),
             new_ticket_id=lambda: ulid(next(ids)),
         )
@@ -172,6 +173,28 @@ async def test_after_a_long_stop_an_unconfirmed_slip_is_voided_but_may_come_back
     scene.start()
     await scene.until(lambda: bool(scene.happened(TicketVoided)))
     assert scene.controller.state.tickets[ulid(1)].state is TicketState.VOIDED
+    assert not scene.printer.paper
+
+
+async def test_a_slip_lives_from_the_press_not_from_its_turn_at_the_printer(scene: Scene) -> None:
+    scene.printer.paper_out()
+    scene.start()
+    await scene.buttons.press_and_see("a")
+    await scene.buttons.press_and_see("a")
+    await scene.until(lambda: len(scene.printer.asked_for_seconds) == 1)
+    waited = 0.2
+    await asyncio.sleep(waited)
+    scene.printer.refill()
+    await scene.until(lambda: len(scene.printer.paper) == 2)
+    first, second = scene.printer.asked_for_seconds
+    assert second <= first - waited + 0.05
+
+
+async def test_a_slip_whose_service_is_gone_is_voided_not_printed(scene: Scene) -> None:
+    await scene.controller.submit(IssueTicket(ticket=ulid(1), service="a"))
+    scene.design = replace(DESIGN, service_names={})
+    scene.start()
+    await scene.until(lambda: bool(scene.happened(TicketVoided)))
     assert not scene.printer.paper
 
 
