@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from random import SystemRandom
 from typing import TypeVar
 
-from contract.commands import Refusal
+from contract.commands import Finish, Refusal, SignOff, Transfer
 from contract.documents import HallState as StateDocument
 from contract.events import ControllerStarted
-from contract.names import DeviceId, DeviceStatus
+from contract.names import DeviceId, DeviceStatus, WindowState
 from edge import __version__, snapshot
 from edge.clock import Clock
 from edge.config import HallConfig
@@ -18,8 +19,10 @@ from edge.controller import Controller
 from edge.drivers.config import Role
 from edge.hardware import Hardware
 from edge.health import Health, counters_of, state_document
+from edge.journal.errors import JournalDamaged
 from edge.journal.journal import Journal
 from edge.queue.apply import apply
+from edge.queue.machines import ImpossibleEvent
 from edge.queue.state import HallState
 from edge.stations.desk import Desk
 from edge.stations.dispenser import Dispenser, SlipDesign
@@ -34,7 +37,10 @@ log = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 
-DEVICES_MAY_TAKE_SECONDS = 3.0
+OLDEST_SQLITE = (3, 38)
+"""The first with the operator ->>, which the journal's schema uses."""
+UPLINK_PAUSE_SECONDS = 5.0
+DEVICES_MAY_TAKE_SECONDS = 1.5
 """So long a start waits for devices to answer before it says that it is ready."""
 
 
@@ -48,6 +54,12 @@ async def run_hall(config: HallConfig, clock: Clock, stop: asyncio.Event) -> Non
     What is on disk stays right whatever ends this; a clean stop also saves a snapshot and tells
     the centre.
     """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise CannotStart(
+            f"Python's SQLite is {sqlite3.sqlite_version}, and {oldest} or newer is needed: "
+            "use a Python that brings one (Debian 12's does)"
+        )
     journal = await Journal.open(config.journal.path, hall=config.hall.id, new_epoch=new_ulid)
     try:
         state, position = await restore(journal)
@@ -72,7 +84,10 @@ async def restore(journal: Journal) -> tuple[HallState, int]:
     elif saved is not None:
         position = saved.position
     async for at, event in journal.events_since(position):
-        state, position = apply(state, event), at
+        try:
+            state, position = apply(state, event), at
+        except ImpossibleEvent as impossible:
+            raise JournalDamaged(journal.path, f"event {at}: {impossible}") from impossible
     return state, position
 
 
@@ -99,7 +114,7 @@ class Hall:
         writer = asyncio.create_task(self._controller.run(), name="writer")
         try:
             await self._open()
-            await self._serve(stop)
+            await self._serve(stop, writer)
         finally:
             notify("STOPPING=1")
             writer.cancel()
@@ -114,13 +129,31 @@ class Hall:
                 f"the journal {self._config.journal.path} can't be written: {outcome.detail}. "
                 "Make room on the disk or mend it, then start again"
             )
+        await self._wind_up_removed_windows()
         await self._days.check()
 
-    async def _serve(self, stop: asyncio.Event) -> None:
+    async def _wind_up_removed_windows(self) -> None:
+        """A window that the configuration no longer has is left in order: its customer goes back
+        into the line or was served, its clerk is free to sit elsewhere."""
+        state = self._controller.state
+        for window in state.windows.values():
+            if window.number in self._config.windows or window.state is WindowState.CLOSED:
+                continue
+            log.warning("window %d is no longer configured, closing it", window.number)
+            if window.state is WindowState.SERVING:
+                await self._controller.submit(Finish(window=window.number))
+            if window.state is WindowState.CALLING and window.ticket is not None:
+                service = state.tickets[window.ticket].service
+                back = Transfer(window=window.number, to_service=service)
+                await self._controller.submit(back)
+            await self._controller.submit(SignOff(window=window.number))
+
+    async def _serve(self, stop: asyncio.Event, writer: "asyncio.Task[None]") -> None:
         """Everything that works side by side. One that fails ends all: a half hall is no hall, and
         the service manager starts it again."""
         async with asyncio.TaskGroup() as tasks:
             serving = [
+                tasks.create_task(_ends_with(writer), name="watch the writer"),
                 tasks.create_task(self._health.run(), name="health"),
                 tasks.create_task(self._days.run(), name="days"),
                 tasks.create_task(self._snapshots.run(), name="snapshots"),
@@ -139,7 +172,7 @@ class Hall:
             if self._dispenser is not None:
                 serving.append(tasks.create_task(self._dispenser.run(), name="dispenser"))
             if self._uplink is not None:
-                serving.append(tasks.create_task(self._uplink.run(), name="uplink"))
+                serving.append(tasks.create_task(_for_ever(self._uplink.run), name="uplink"))
             await self._say_ready()
             await stop.wait()
             log.info("stopping")
@@ -256,6 +289,22 @@ class Hall:
             counters=counters | dict(self._journal.counters),
             clock=self._clock,
         )
+
+
+async def _ends_with(task: "asyncio.Task[None]") -> None:
+    """Fail when ``task`` does: a hall without its writer answers nobody."""
+    await asyncio.shield(task)
+    raise RuntimeError(f"{task.get_name()} ended by itself")
+
+
+async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:
+    """A hall works without a network: a bug on the way to the centre must not stop it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("the uplink failed, again in %.0f s", UPLINK_PAUSE_SECONDS)
+        await asyncio.sleep(UPLINK_PAUSE_SECONDS)
 
 
 def _secret(path: Path) -> str:

@@ -6,7 +6,16 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from contract.commands import CentralCommand, CentralReply, Command, Refusal, RefusalReason
+from contract.commands import (
+    CentralCommand,
+    CentralReply,
+    Command,
+    ConfirmPrint,
+    FailPrint,
+    IssueTicket,
+    Refusal,
+    RefusalReason,
+)
 from contract.events import HallEvent
 from contract.names import ULID_PATTERN, Moment
 from edge.clock import Clock
@@ -20,6 +29,10 @@ MAX_LIFE = timedelta(hours=1)
 MAX_REMEMBERED = 10_000
 """Commands that are remembered at once, so that none is taken twice."""
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)
+
+
+ONLY_DEVICES_SAY = (IssueTicket, ConfirmPrint, FailPrint)
+"""A ticket without paper is a ghost in the line, and only the printer knows of paper."""
 
 
 class CentralCommands:
@@ -80,6 +93,8 @@ class CentralCommands:
             return RefusalReason.REPLAYED, "a command must not be retained by the broker"
         if command.id in self._seen:
             return RefusalReason.REPLAYED, "this id was taken before"
+        if isinstance(command.body, ONLY_DEVICES_SAY):
+            return RefusalReason.NOT_FOR_CENTRAL, "paper is the business of the hall's devices"
         if not now.synced:
             return RefusalReason.EXPIRED, "the hall's clock is not set, nobody can tell"
         if command.expires_at <= now.wall:

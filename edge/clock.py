@@ -15,7 +15,7 @@ from typing import Protocol
 from contract.names import Moment
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_SYNCED = Path("/run/systemd/timesync/synchronized")
+_TIMESYNC = Path("/run/systemd/timesync")
 
 
 class Clock(Protocol):
@@ -54,13 +54,16 @@ class SystemClock:
         await asyncio.sleep(max(0.0, seconds))
 
 
-def clock_is_synced() -> bool:
-    """Whether something disciplines this machine's clock.
+def clock_is_synced(timesync: Path = _TIMESYNC, unix: float | None = None) -> bool:
+    """Whether this machine's clock can be believed.
 
-    True with systemd-timesyncd's mark, and where it is not used at all a date that is not in the
-    past of this software is believed.
+    Where systemd-timesyncd runs, it says so itself: after a boot without a network the clock of a
+    Raspberry Pi stands where it was at the last shutdown. Elsewhere a date that is not in the past
+    of this software is believed.
     """
-    return time.time() > _PLAUSIBLE_SINCE or _SYNCED.exists()
+    if timesync.is_dir():
+        return (timesync / "synchronized").exists()
+    return (time.time() if unix is None else unix) > _PLAUSIBLE_SINCE
 
 
 _PLAUSIBLE_SINCE = datetime(2026, 1, 1, tzinfo=UTC).timestamp()

@@ -1,6 +1,5 @@
 """What the hall says to people, in its languages."""
 
-from datetime import datetime
 from math import ceil
 
 from contract.names import Language, TicketNumber, WindowNumber
@@ -11,7 +10,7 @@ Minutes = tuple[int, int]
 
 
 def minutes(p50_seconds: float | None, p90_seconds: float | None) -> Minutes | None:
-    """A wait as people are told it: whole minutes, rounded up, above 20 in steps of five.
+    """A wait as people are told it: whole minutes, at least one, above 20 in steps of five.
 
     ``None`` where nobody can tell.
     """
@@ -22,7 +21,7 @@ def minutes(p50_seconds: float | None, p90_seconds: float | None) -> Minutes | N
 
 
 def _rounded(seconds: float) -> int:
-    whole = ceil(seconds / 60)
+    whole = max(1, ceil(seconds / 60))
     return whole if whole <= 20 else ceil(whole / 5) * 5
 
 
@@ -54,18 +53,12 @@ def out_of_order(language: Language) -> str:
 
 
 def idle(waiting: int, wait: Minutes | None, language: Language) -> str:
-    """How many wait for this window's services, and how long somebody new would."""
+    """How many wait for this window's services, and how long somebody new would; a welcome where
+    nobody waits."""
     if language is Language.ZH:
-        people = f"等候{waiting}人" if waiting else "欢迎光临"
-        if wait is None or not wait[1]:
-            return people
-        return f"{people} 约{wait[0]}-{wait[1]}分钟"
-    people = f"{waiting} waiting" if waiting else "Welcome"
-    if wait is None or not wait[1]:
-        return people
-    return f"{people}, {wait[0]}-{wait[1]} min"
-
-
-def clock_face(at: datetime) -> str:
-    """Date and time as they stand on a ticket."""
-    return at.strftime("%Y-%m-%d %H:%M")
+        if not waiting:
+            return "欢迎光临"
+        return f"等候{waiting}人" + (f" 约{wait[0]}-{wait[1]}分钟" if wait else "")
+    if not waiting:
+        return "Welcome"
+    return f"{waiting} waiting" + (f", {wait[0]}-{wait[1]} min" if wait else "")

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class RealHall:
         self, folder: Path, windows: int = 2, extra: str = "", disk: Path | None = None
     ) -> None:
         self.folder = folder
-        self.numbers = range(1, windows + 1)
+        self.numbers: Sequence[int] = range(1, windows + 1)
         self.extra = extra
         self.pigpiod = VirtualPigpiod(resistors=[PAYMENT_PIN])
         self.printer = VirtualPrinter(TcpEndpoint())
@@ -53,6 +53,10 @@ class RealHall:
     async def start_devices(self) -> None:
         for device in (self.pigpiod, self.printer, self.bus, *self.screens.values()):
             await device.start()
+        self.write_config()
+
+    def write_config(self) -> None:
+        """The file of the hall as it is now: ``numbers`` are its windows."""
         self.config.write_text(self._toml(), encoding="utf-8")
 
     async def stop_devices(self) -> None:

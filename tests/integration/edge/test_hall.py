@@ -61,6 +61,21 @@ async def test_after_a_kill_the_hall_goes_on_where_it_was(hall: RealHall) -> Non
     assert "A0003" in paper.text
 
 
+async def test_a_window_that_left_the_configuration_leaves_its_customer_in_the_line(
+    hall: RealHall,
+) -> None:
+    for window in (1, 2):
+        await hall.press(window, "sign_on")
+    await hall.take_a_number()
+    assert await hall.press(2, "call_next") == "accepted"
+    await hall.stop()
+    hall.numbers = range(1, 2)
+    hall.write_config()
+    await hall.start()
+    assert await hall.press(1, "call_next") == "accepted"
+    await hall.shows(1, "A0001")
+
+
 async def test_without_paper_the_button_says_so_and_no_number_is_spent(hall: RealHall) -> None:
     hall.printer.run_out_of_paper()
     await until(lambda: hall.pigpiod.level(NO_PAPER_PIN))

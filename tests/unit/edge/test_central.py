@@ -12,6 +12,7 @@ from contract.commands import (
     CentralCommand,
     CentralReply,
     Command,
+    ConfirmPrint,
     OpenDay,
     Refusal,
     RefusalReason,
@@ -36,13 +37,19 @@ class Hall:
             return (called(7, command.window),)
         return Refusal(reason=RefusalReason.DAY_ALREADY_OPEN, command=command.command)
 
-    def command(self, number: int = 1, good_for: float = 60.0, age: float = 0.0) -> CentralCommand:
+    def command(
+        self,
+        number: int = 1,
+        good_for: float = 60.0,
+        age: float = 0.0,
+        body: Command | None = None,
+    ) -> CentralCommand:
         issued = self.clock.now().wall - timedelta(seconds=age)
         return CentralCommand(
             id=ulid(number),
             issued_at=issued,
             expires_at=issued + timedelta(seconds=good_for),
-            body=CallNext(window=3),
+            body=body or CallNext(window=3),
         )
 
     async def send(self, command: CentralCommand, *, retained: bool = False) -> CentralReply:
@@ -108,6 +115,11 @@ async def test_the_time_of_the_start_follows_a_clock_that_is_set_right(hall: Hal
 async def test_a_hall_without_the_right_time_takes_no_commands(hall: Hall) -> None:
     hall.clock.synced = False
     assert "clock is not set" in (await hall.refusal(hall.command())).detail
+
+
+async def test_the_centre_cannot_speak_for_the_printer(hall: Hall) -> None:
+    printed = hall.command(body=ConfirmPrint(ticket=ulid(7)))
+    assert (await hall.refusal(printed)).reason is RefusalReason.NOT_FOR_CENTRAL
 
 
 async def test_a_retained_command_is_refused(hall: Hall) -> None:

@@ -1,0 +1,30 @@
+"""What the hall says to people."""
+
+import pytest
+
+from contract.names import Language
+from edge import words
+
+
+@pytest.mark.parametrize(
+    ("p50_seconds", "p90_seconds", "told"),
+    [
+        (0.0, 0.0, (1, 1)),
+        (61.0, 119.0, (2, 2)),
+        (720.0, 1200.0, (12, 20)),
+        (1201.0, 1801.0, (25, 35)),
+    ],
+)
+def test_a_wait_is_told_in_minutes_that_people_can_believe(
+    p50_seconds: float, p90_seconds: float, told: tuple[int, int]
+) -> None:
+    assert words.minutes(p50_seconds, p90_seconds) == told
+
+
+def test_nobody_is_told_a_wait_that_nobody_knows() -> None:
+    assert words.minutes(None, None) is None
+    assert words.idle(3, None, Language.ZH) == "等候3人"
+
+
+def test_a_free_window_welcomes_instead_of_counting_nobody() -> None:
+    assert words.idle(0, (1, 1), Language.EN) == "Welcome"
