@@ -8,8 +8,8 @@ we watch its socket, paho reads and writes packets. What we rely on, and why:
 - At most ``WINDOW`` publishes in flight; ``publish`` returns when the broker has confirmed it.
 - MQTT 5 by default, where PUBACK says so when the broker's ACL refused the message. MQTT 3.1.1
   confirms a refused message like any other.
-- Whoever reads too slowly is sent less: when ``INBOX`` messages are unread we stop reading the
-  socket, until half of them are taken.
+- Whoever reads too slowly is sent less: when ``INBOX`` messages, or ``INBOX_BYTES``, are unread
+  we stop reading the socket, until half of them are taken.
 
 A PUBACK is not delivery to anybody: a broker that dies loses what it has confirmed.
 """
@@ -36,6 +36,8 @@ WINDOW = 20
 """Publishes in flight at once: mosquitto's own default of ``max_inflight_messages``."""
 INBOX = 1000
 """Unread messages at which the socket is no longer read."""
+INBOX_BYTES = 4 * 1024 * 1024
+"""Unread payload at which the socket is no longer read."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ class _PahoSession:
         self._window = asyncio.Semaphore(WINDOW)
         self._largest_packet = 0  # 0: no limit
         self._inbox: deque[Message] = deque()
+        self._inbox_bytes = 0
         self._arrival: asyncio.Future[None] | None = None
         self._reading = False
         self._writing = False
@@ -308,7 +311,8 @@ class _PahoSession:
         while True:
             while self._inbox:
                 message = self._inbox.popleft()
-                if not self._reading and len(self._inbox) <= INBOX // 2:
+                self._inbox_bytes -= len(message.payload)
+                if not self._reading and self._inbox_filled() <= 0.5:
                     self._watch_reads()
                     # TLS may hold bytes that the socket no longer tells of.
                     self._loop.call_soon(self._on_readable)
@@ -386,6 +390,10 @@ class _PahoSession:
                 with suppress(Exception):  # nobody wants to know what else was in there
                     self._client.loop_read()
 
+    def _inbox_filled(self) -> float:
+        """1: as full as it may be."""
+        return max(len(self._inbox) / INBOX, self._inbox_bytes / INBOX_BYTES)
+
     def _wake_reader(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
@@ -421,7 +429,7 @@ class _PahoSession:
                 decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
                 if self._packets == before and not decrypted:
                     break
-                if len(self._inbox) >= INBOX:
+                if self._inbox_filled() >= 1:
                     self._loop.remove_reader(self._sock)
                     self._reading = False
                     break
@@ -480,6 +488,7 @@ class _PahoSession:
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         self._packets += 1
         self._inbox.append(Message(message.topic, bytes(message.payload), message.retain))
+        self._inbox_bytes += len(message.payload)
         self._wake_reader()
 
     def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
@@ -26,6 +26,8 @@ GROUP_EVENTS = 500
 """Committed together at most."""
 PENDING_EVENTS = 5_000
 """Read ahead of the commit at most; then the broker waits."""
+PENDING_BYTES = 16 * 1024 * 1024
+"""Likewise; one message may go beyond it."""
 GAP_PATIENCE_SECONDS = 1.0
 GAP_CEILING_SECONDS = 30.0
 ACKS_AT_ONCE = 20
@@ -133,6 +135,7 @@ class Ingest:
         self._answers = Answers()
         self._events: list[Received] = []
         self._dead_letters: list[DeadLetter] = []
+        self._pending_bytes = 0
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -174,9 +177,14 @@ class Ingest:
                     log.warning("event %d of %s: %s", event.seq, event.hall, event.fault)
                 elif event.event is None:
                     self.counters["unknown_types"] += 1
-        if len(self._events) >= PENDING_EVENTS or len(self._dead_letters) >= PENDING_EVENTS:
+            self._pending_bytes += _size(reading.events, reading.dead_letters)
+        if self._is_full():
             self._room.clear()
         self._some.set()
+
+    def _is_full(self) -> bool:
+        pending = max(len(self._events), len(self._dead_letters))
+        return pending >= PENDING_EVENTS or self._pending_bytes >= PENDING_BYTES
 
     def _take_state(self, message: Message) -> None:
         if not message.payload:
@@ -184,6 +192,7 @@ class Ingest:
         state = read_state(message.topic, message.payload)
         if isinstance(state, DeadLetter):
             self._dead_letters.append(state)
+            self._pending_bytes += _size([], [state])
         else:
             self._on_state(state, message.retain)
 
@@ -196,11 +205,12 @@ class Ingest:
             await self._some.wait()
             events, self._events = self._events[:GROUP_EVENTS], self._events[GROUP_EVENTS:]
             dead_letters, self._dead_letters = self._dead_letters, []
-            if len(self._events) < PENDING_EVENTS:
-                self._room.set()
             if not self._events:
                 self._some.clear()
             if events or dead_letters:
+                self._pending_bytes -= _size(events, dead_letters)
+                if not self._is_full():
+                    self._room.set()
                 self._answer(await self._commit(events, dead_letters))
 
     async def _commit(self, events: list[Received], dead_letters: list[DeadLetter]) -> Committed:
@@ -276,3 +286,8 @@ class Ingest:
                 self.counters["resends"] += 1
                 log.info("%s: asking again from seq %d of %s", hall, ack.seq + 1, ack.epoch)
                 self._answers.put(hall, ack)
+
+
+def _size(events: Sequence[Received], dead_letters: Sequence[DeadLetter]) -> int:
+    """In bytes, or nearly."""
+    return sum(len(each.body) for each in events) + sum(len(each.payload) for each in dead_letters)

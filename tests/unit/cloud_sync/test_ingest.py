@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloud_sync.ingest import Ingest
+from cloud_sync.ingest import PENDING_BYTES, Ingest
 from cloud_sync.store.sqlite import SqliteStore
 from contract import topics
 from contract.documents import Ack, HallState
@@ -129,6 +129,31 @@ async def test_a_full_disk_acknowledges_nothing_and_heals(store: SqliteStore) ->
         assert await store.positions() == ()
         await store._db.execute("PRAGMA max_page_count = 100000")
         assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=len(TEXTS))
+
+
+async def test_no_more_bytes_are_read_ahead_than_there_is_room_for(store: SqliteStore) -> None:
+    bench = Bench(store)
+    big = TEXTS[0].replace('"version":"1"', f'"version":"1{"0" * 900_000}"').encode()
+    count = 2 * PENDING_BYTES // len(big)
+    for seq in range(1, count + 1):
+        place = f'{seq:020}", "epoch"'.encode()
+        text = big.replace(f"{EPOCH}.1".encode(), f"{EPOCH}.{seq}".encode())
+        bench.session.arrive(
+            topics.events("hall-a"), text.replace(b'00000000000000000001", "epoch"', place)
+        )
+    reading = asyncio.create_task(bench.ingest.run(bench.session, lambda: None))
+    async with asyncio.timeout(20):
+        while bench.ingest._room.is_set():
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0)
+    assert sum(len(each.body) for each in bench.ingest._events) >= PENDING_BYTES
+    assert len(bench.ingest._events) <= PENDING_BYTES // len(big) + 1
+    committing = asyncio.create_task(bench.ingest.commit_all())
+    await bench.ack(lambda ack: ack.seq == count)
+    assert bench.ingest._pending_bytes == 0
+    for task in (reading, committing):
+        task.cancel()
+    await asyncio.gather(reading, committing, return_exceptions=True)
 
 
 async def faults(store: SqliteStore) -> list[tuple[int, str]]:
