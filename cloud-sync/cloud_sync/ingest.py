@@ -8,7 +8,7 @@ given for duplicates too, since a duplicate means that the hall has missed the a
 import asyncio
 import logging
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -266,8 +266,10 @@ class Ingest:
                 self._retry.reset()
                 self.counters["events"] += committed.inserted
                 self.counters["duplicates"] += committed.duplicates
-                self.counters["dead_letters"] += len(dead_letters)
+                self.counters["conflicts"] += len(committed.conflicts)
+                self.counters["dead_letters"] += len(dead_letters) + len(committed.conflicts)
                 self.counters["commits"] += 1
+                _tell_conflicts(committed.conflicts)
                 for letter in dead_letters:
                     log.warning("dead letter on %s: %s", letter.topic, letter.reason)
                 return committed
@@ -286,6 +288,19 @@ class Ingest:
                 self.counters["resends"] += 1
                 log.info("%s: asking again from seq %d of %s", hall, ack.seq + 1, ack.epoch)
                 self._answers.put(hall, ack)
+
+
+def _tell_conflicts(conflicts: Sequence[Received]) -> None:
+    """One sentence per stream: there may be thousands."""
+    streams: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for event in conflicts:
+        streams[event.hall, event.epoch].append(event.seq)
+    for (hall, epoch), seqs in streams.items():
+        log.critical(
+            "%s sends other events than before under the same numbers (%d of them in %d..%d of "
+            "%s); they are dead letters. Was its journal restored from an old copy?",
+            *(hall, len(seqs), min(seqs), max(seqs), epoch),
+        )
 
 
 def _size(events: Sequence[Received], dead_letters: Sequence[DeadLetter]) -> int:

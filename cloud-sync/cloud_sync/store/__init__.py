@@ -33,6 +33,9 @@ class Committed:
     """Of every stream that was in it, duplicates too."""
     inserted: int
     duplicates: int
+    """The very events that were there."""
+    conflicts: tuple[Received, ...] = ()
+    """Other events for a place that is taken; kept as dead letters."""
 
     def __add__(self, later: "Committed") -> "Committed":
         """Both; of a stream that is in both, the later position."""
@@ -41,6 +44,7 @@ class Committed:
             tuple(positions.values()),
             self.inserted + later.inserted,
             self.duplicates + later.duplicates,
+            self.conflicts + later.conflicts,
         )
 
 
@@ -81,7 +85,8 @@ class Store(Protocol):
     async def commit(
         self, events: Sequence[Received], dead_letters: Sequence[DeadLetter], received_at: str
     ) -> Committed:
-        """Keep events and what they mean. Known ones are left as they are."""
+        """Keep events and what they mean. A place that is taken stays as it is; another event
+        for it is a dead letter."""
         ...
 
     async def positions(self) -> tuple[Position, ...]:

@@ -1,6 +1,7 @@
 """The store in one SQLite file: write-ahead log, every commit on disk when it returns."""
 
 import asyncio
+import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -20,8 +21,9 @@ from cloud_sync.projections import (
     fold_ticket,
     window_after,
 )
-from cloud_sync.reading import DeadLetter, Received, parse_body
+from cloud_sync.reading import DeadLetter, Received, dead_letter, parse_body
 from cloud_sync.store import Committed, HallFacts, Position, ServiceFacts
+from contract import topics
 from contract.documents import WindowStatus
 from contract.events import HallEvent, TicketEvent
 from contract.names import DeviceStatus, HallPhase, TicketState, WindowState
@@ -111,7 +113,9 @@ class SqliteStore:
             if dead_letters:
                 await self._keep_dead_letters(dead_letters, received_at)
             streams = await self._streams_of(events)
-            inserted, fresh = await self._insert(events, streams)
+            inserted, fresh, conflicts = await self._insert(events, streams)
+            if conflicts:
+                await self._keep_dead_letters([_conflict(each) for each in conflicts], received_at)
             await self._project(fresh)
             for stream in streams.values():
                 await self._advance(stream)
@@ -121,7 +125,8 @@ class SqliteStore:
                 for each in streams.values()
             ),
             inserted=inserted,
-            duplicates=len(events) - inserted,
+            duplicates=len(events) - inserted - len(conflicts),
+            conflicts=tuple(conflicts),
         )
 
     async def _keep_dead_letters(
@@ -161,17 +166,29 @@ class SqliteStore:
 
     async def _insert(
         self, events: Sequence[Received], streams: dict[tuple[str, str], _Stream]
-    ) -> tuple[int, list[_Placed]]:
-        """Insert what is not there yet. Returns how many were, and those that mean something."""
+    ) -> tuple[int, list[_Placed], list[Received]]:
+        """Insert what is not there yet.
+
+        Returns how many were, those of them that mean something, and those whose place has another
+        event.
+        """
         inserted = 0
         fresh: list[_Placed] = []
-        by_stream: dict[tuple[str, str], dict[int, Received]] = defaultdict(dict)
+        conflicts: list[Received] = []
+        by_stream: dict[tuple[str, str], list[Received]] = defaultdict(list)
         for event in events:
-            by_stream[event.hall, event.epoch].setdefault(event.seq, event)
+            by_stream[event.hall, event.epoch].append(event)
         for key, received in by_stream.items():
             stream = streams[key]
-            known = await self._known(stream, received)
-            new = [each for seq, each in received.items() if seq not in known]
+            bodies = await self._bodies(stream, {event.seq for event in received})
+            new: list[Received] = []
+            for event in received:
+                known = bodies.get(event.seq)
+                if known is None:
+                    bodies[event.seq] = event.body
+                    new.append(event)
+                elif not _same_json(known, event.body):
+                    conflicts.append(event)
             await self._db.executemany(
                 "INSERT INTO events (stream, seq, type, subject, fault, body)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -179,25 +196,24 @@ class SqliteStore:
             )
             inserted += len(new)
             stream.events += len(new)
-            stream.highest = max(stream.highest, *received)
+            stream.highest = max(stream.highest, *bodies)
             fresh += [
                 _Placed(stream.hall_id, stream.id, each.seq, each.event)
                 for each in new
                 if each.event is not None
             ]
-        return inserted, fresh
+        return inserted, fresh, conflicts
 
-    async def _known(self, stream: _Stream, seqs: Collection[int]) -> set[int]:
-        """Which of these seqs are there."""
-        known = {seq for seq in seqs if seq <= stream.contiguous}
-        above = [seq for seq in seqs if stream.contiguous < seq <= stream.highest]
-        for part in _parts(above):
+    async def _bodies(self, stream: _Stream, seqs: Collection[int]) -> dict[int, str]:
+        """Those of these seqs that are there."""
+        bodies: dict[int, str] = {}
+        for part in _parts([seq for seq in seqs if seq <= stream.highest]):
             rows = await self._all(
-                f"SELECT seq FROM events WHERE stream = ? AND seq IN ({_marks(part)})",  # noqa: S608
+                f"SELECT seq, body FROM events WHERE stream = ? AND seq IN ({_marks(part)})",  # noqa: S608
                 (stream.id, *part),
             )
-            known.update(row[0] for row in rows)
-        return known
+            bodies.update(rows)
+        return bodies
 
     async def _advance(self, stream: _Stream) -> None:
         """Move ``contiguous`` over everything that is there without a gap."""
@@ -431,6 +447,19 @@ def _services(tickets: Sequence[Any]) -> tuple[ServiceFacts, ...]:
         )
         for service, rows in sorted(by_service.items())
     )
+
+
+def _same_json(one: str, other: str) -> bool:
+    """Whether both say the same; letter by letter, as a rule."""
+    try:
+        return one == other or bool(json.loads(one) == json.loads(other))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _conflict(event: Received) -> DeadLetter:
+    reason = f"another event is kept as {event.epoch}.{event.seq}"
+    return dead_letter(topics.events(event.hall), event.body.encode(), reason)
 
 
 def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -105,6 +105,24 @@ async def test_garbage_is_kept_aside_and_holds_nothing_up(
     assert health["counters"]["faults"] == 1
 
 
+async def test_other_events_under_old_numbers_are_counted_and_said_loudly(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    others = envelopes(HallDay(8).whole(1), "hall-a")
+    async with connect(broker.client("hall-a")) as session:
+        await session.subscribe(topics.ack("hall-a"))
+        await session.publish(topics.backlog("hall-a"), backlog(TEXTS[:9]))
+        await acks(session, seq=9)
+        await session.publish(topics.backlog("hall-a"), backlog([*others[:3], TEXTS[9]]))
+        await acks(session, seq=10)
+    url = f"http://127.0.0.1:{centre.page_port}/healthz"
+    async with aiohttp.ClientSession() as client, client.get(url) as response:
+        health = await response.json()
+    assert (health["counters"]["conflicts"], health["dead_letters"]) == (3, 3)
+    assert "CRITICAL" in centre.log.read_text()
+    assert "1..3" in centre.log.read_text()
+
+
 async def test_what_nobody_could_store_stops_neither_the_hall_nor_the_others(
     broker: Broker, centre: CentreProcess
 ) -> None:

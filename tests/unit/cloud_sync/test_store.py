@@ -1,6 +1,7 @@
 """What is derived does not depend on the order of arrival."""
 
 import asyncio
+import json
 import sqlite3
 import tempfile
 from collections.abc import Sequence
@@ -114,6 +115,50 @@ async def test_only_duplicates_are_answered_too(store: SqliteStore) -> None:
     again = await store.commit(events[:4], [], NOW)
     assert again.positions == (Position("hall-a", EPOCH, len(events), len(events)),)
     assert (again.inserted, again.duplicates) == (0, 4)
+
+
+async def dead_letters(store: SqliteStore) -> list[tuple[str, str, bytes]]:
+    query = "SELECT topic, reason, payload FROM dead_letters ORDER BY id"
+    return [tuple(row) for row in await store._db.execute_fetchall(query)]
+
+
+async def test_another_event_for_a_place_that_is_taken_is_kept_aside(store: SqliteStore) -> None:
+    """A journal that was restored from an old copy, and worked on without a network."""
+    events = received(HallDay(1).whole(5))
+    await store.commit(events, [], NOW)
+    before = await store.facts("hall-a")
+    other = received([*HallDay(1).whole(2), *HallDay(1).close()], first_seq=1)
+    changed = [each for each in other if each.body != events[each.seq - 1].body]
+    assert changed
+    result = await store.commit(other, [], NOW)
+    assert result.conflicts == tuple(changed)
+    assert (result.inserted, result.duplicates) == (0, len(other) - len(changed))
+    assert result.positions == (Position("hall-a", EPOCH, len(events), len(events)),)
+    assert await store.facts("hall-a") == before
+    assert await dead_letters(store) == [
+        (
+            "halls/hall-a/v1/events",
+            f"another event is kept as {EPOCH}.{each.seq}",
+            each.body.encode(),
+        )
+        for each in changed
+    ]
+
+
+async def test_two_events_for_one_place_in_one_group_are_a_conflict(store: SqliteStore) -> None:
+    one, other = received(HallDay(1).whole(1))[0], received(HallDay(2).whole(1))[0]
+    assert one.body != other.body
+    result = await store.commit([one, other, one], [], NOW)
+    assert (result.inserted, result.duplicates, result.conflicts) == (1, 1, (other,))
+
+
+async def test_the_same_event_in_other_letters_is_a_duplicate(store: SqliteStore) -> None:
+    text = envelopes(HallDay(1).whole(1), "hall-a")[0]
+    texts = [text, json.dumps(json.loads(text), indent=1, sort_keys=True)]
+    first, second = (read_events("halls/hall-a/v1/events", t.encode()).events[0] for t in texts)
+    await store.commit([first], [], NOW)
+    result = await store.commit([second], [], NOW)
+    assert (result.inserted, result.duplicates, result.conflicts) == (0, 1, ())
 
 
 async def test_a_new_epoch_begins_at_one_and_the_old_events_stay(store: SqliteStore) -> None:
