@@ -1,6 +1,7 @@
 """Contradictions and doubts: each part of the file is right, together they are not."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from contract.names import Rating
 from edge.config.problems import Problem
@@ -14,12 +15,16 @@ from edge.stations.dispenser import meaning_of
 LONGEST_POLL_CYCLE_MS = 60
 
 
-def contradictions(config: HallConfig) -> Iterator[Problem]:
+def contradictions(config: HallConfig, *, all_devices_read: bool) -> Iterator[Problem]:
+    """What is wrong with the parts together. Of ``config`` only services, windows, buses and
+    devices are looked at; a device that could not be read is not missed."""
     yield from _unknown_skills(config)
     yield from _unserved(config)
     yield from _overlapping_numbers(config)
     yield from _wrong_keys(config)
     yield from _wrong_places(config)
+    if all_devices_read:
+        yield from _no_printer(config)
     holders = {f"devices.{name}": device.claims() for name, device in config.devices.items()}
     holders |= {f"buses.{name}": bus.claims() for name, bus in config.buses.items()}
     yield from (Problem("devices", sentence) for sentence in conflicts(holders))
@@ -101,6 +106,9 @@ def _wrong_places(config: HallConfig) -> Iterator[Problem]:
         if bus is not None and bus not in config.buses:
             known = ", ".join(config.buses) or "none"
             yield Problem(f"devices.{name}.bus", f"there is no bus {bus!r}; there are: {known}")
+
+
+def _no_printer(config: HallConfig) -> Iterator[Problem]:
     printers, dispensers = config.with_role(Role.PRINTER), config.with_role(Role.DISPENSER)
     if dispensers and len(printers) != 1:
         yield Problem(
@@ -115,7 +123,23 @@ def warnings(config: HallConfig) -> list[str]:
     return list(_warnings(config))
 
 
+VOLATILE = frozenset({"tmpfs", "ramfs", "overlay", "squashfs"})
+
+
+def file_system_of(path: Path, mounts: str) -> str:
+    """The kind of file system that ``path`` will be on, by the text of ``/proc/mounts``."""
+    kinds = {Path(line.split()[1]): line.split()[2] for line in mounts.splitlines() if line}
+    return next((kinds[folder] for folder in path.absolute().parents if folder in kinds), "unknown")
+
+
 def _warnings(config: HallConfig) -> Iterator[str]:
+    if (mounts := Path("/proc/mounts")).exists():
+        kind = file_system_of(config.journal.path, mounts.read_text(encoding="utf-8"))
+        if kind in VOLATILE:
+            yield (
+                f"journal.path: {config.journal.path} is on {kind}, which forgets at a power cut; "
+                "give the journal a disk of its own"
+            )
     callers = {device.window for device in config.with_role(Role.CALLER).values()}
     for number, window in config.windows.items():
         if number not in callers:

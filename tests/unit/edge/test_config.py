@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import ConfigInvalid, load, warnings
+from edge.config.checks import file_system_of
 
 GOOD = """
 [hall]
@@ -108,6 +109,24 @@ def test_all_problems_are_found_at_once(tmp_path: Path) -> None:
     assert "Asia/Shanghai" in problems["hall.time_zone"]
 
 
+def test_faults_in_one_table_do_not_hide_contradictions_between_others(tmp_path: Path) -> None:
+    broken = (
+        GOOD.replace('prefix = "B"', 'prefixx = "B"')
+        .replace("call_next = 0", "tea = 0")
+        .replace('bus = "desks"', 'bus = "desk"')
+        .replace('port = "socket://127.0.0.1:9100"', 'prt = "socket://127.0.0.1:9100"')
+    )
+    problems = problems_of(tmp_path, broken)
+    assert {
+        "services.enquiry.prefixx",
+        "services.enquiry.prefix",
+        "devices.caller-1.keys.tea",
+        "devices.caller-1.bus",
+        "devices.printer.prt",
+        "devices.printer.port",
+    } == problems.keys(), "each fault once, and no complaint about what could not be read"
+
+
 def test_a_missing_section_is_named_with_an_example(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, GOOD.replace("[journal]", "[diary]"))
     assert "[journal]" in problems["journal"]
@@ -209,6 +228,12 @@ def test_what_may_disappoint_is_a_warning_not_an_error(tmp_path: Path) -> None:
     found = "\n".join(warnings(load(file)))
     assert "windows.2: nobody can call there" in found
     assert "no TLS" in found
+
+
+def test_a_journal_on_a_disk_that_forgets_is_told_from_one_that_does_not() -> None:
+    mounts = "/dev/sda1 / ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\noverlay /srv overlay rw 0 0\n"
+    assert file_system_of(Path("/run/nowserving/journal.db"), mounts) == "tmpfs"
+    assert file_system_of(Path("/var/lib/nowserving/journal.db"), mounts) == "ext4"
 
 
 def test_a_bus_too_slow_for_taps_is_a_warning(tmp_path: Path) -> None:
