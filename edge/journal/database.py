@@ -195,6 +195,25 @@ def problem_of(body: str, position: int, contents: Contents) -> str | None:
     return None
 
 
+def newest(path: Path, count: int) -> list[tuple[int, str]]:
+    """The last ``count`` events of a journal, oldest first: (position, CloudEvent in JSON).
+
+    Read-only; may run while the controller works. Raises ``JournalError``.
+    """
+    if not path.is_file():
+        raise JournalError(f"there is no file {path}")
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        rows = connection.execute(
+            "SELECT position, body FROM events ORDER BY position DESC LIMIT ?", (count,)
+        ).fetchall()
+    except sqlite3.Error as error:
+        raise named(error, path) from error
+    finally:
+        connection.close()
+    return list(reversed(rows))
+
+
 def check_all(path: Path) -> list[str]:
     """Look over the whole file, read-only: the problems found, none for a sound file.
 
