@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import json
 import logging
 import signal
 import sys
@@ -13,7 +14,7 @@ from edge import __version__
 from edge.bootstrap import CannotStart, run_hall
 from edge.clock import Clock, SharedScaledClock, SystemClock
 from edge.config import ConfigInvalid, HallConfig, load, warnings
-from edge.journal.database import check_all
+from edge.journal.database import check_all, newest
 from edge.journal.errors import JournalError
 from edge.journal.salvage import salvage
 from edge.ulid import new_ulid
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
 
     journal = commands.add_parser("journal", help="look at a journal, or rescue a damaged one")
     actions = journal.add_subparsers(title="actions", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="print the newest events, one a line")
+    show.add_argument("path", type=Path, metavar="PATH", help="the journal's database file")
+    show.add_argument(
+        "--last", type=int, default=20, metavar="N", help="how many events (default: 20)"
+    )
+    show.set_defaults(run=_journal_show)
     whole = actions.add_parser("check", help="read all of it and say whether it is sound")
     whole.add_argument("path", type=Path, metavar="PATH", help="the journal's database file")
     whole.set_defaults(run=_journal_check)
@@ -155,6 +162,24 @@ def _load(path: Path) -> HallConfig | None:
     except ConfigInvalid as invalid:
         print(invalid, file=sys.stderr)
         return None
+
+
+def _journal_show(options: argparse.Namespace) -> int:
+    try:
+        rows = newest(options.path, options.last)
+    except JournalError as error:
+        print(f"nowserving-edge: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    for position, body in rows:
+        event = json.loads(body)
+        data = event["data"]
+        about = [f"{key}={data[key]}" for key in _TELLING if data.get(key) is not None]
+        print(f"{position:>8}  {event['time'][:19]}  {event['type']:<32}  {' '.join(about)}")
+    return EXIT_OK
+
+
+_TELLING = ("number", "window", "clerk", "service", "rating", "device", "status", "reason")
+"""Fields of events that tell a person most."""
 
 
 def _journal_check(options: argparse.Namespace) -> int:

@@ -88,6 +88,25 @@ def test_a_file_that_is_no_journal_is_refused_with_the_way_out(tmp_path: Path) -
     assert "not sound" in looked.stderr
 
 
+def test_a_journal_is_shown_an_event_a_line(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "run", "--config", str(hall_file(tmp_path))],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stderr is not None
+    for line in run.stderr:
+        if "ready" in line:
+            break
+    run.terminate()
+    run.communicate(timeout=20)
+    shown = edge("journal", "show", tmp_path / "journal.db")
+    assert shown.returncode == EXIT_OK
+    assert "hall.controller.started.v1" in shown.stdout.splitlines()[0]
+    assert "hall.day.opened.v1" in shown.stdout.splitlines()[1]
+    assert edge("journal", "show", tmp_path / "nothing.db").returncode == EXIT_FAILED
+
+
 def test_a_password_file_that_is_not_there_is_said_in_one_message(tmp_path: Path) -> None:
     text = GOOD + '\n[uplink]\nhost = "127.0.0.1"\npassword_file = "/nowhere/password"\n'
     said = edge("run", "--config", hall_file(tmp_path, text))
