@@ -308,6 +308,8 @@ _POLL_WITH_JOB_SECONDS = 0.5
 _ANSWER_SECONDS = 0.6
 _SILENCE_SECONDS = 1.0
 """Of a barrier, on top of the time that the bytes take on the wire: then the status is asked."""
+_QUIET_SECONDS = 0.02
+"""Around a barrier's answer; a second answer would follow the first within this."""
 _CLEAR_SECONDS = 1.0
 _SETTLE_SECONDS = 3.0
 _POLLS_PER_CLEAR = 50
@@ -337,10 +339,11 @@ class _Job:
 class EscposPrinter:
     """A ``TicketPrinter`` on an ESC/POS printer.
 
-    **Printed** is a ticket when the barrier behind it (``GS r 1``) was answered, never before.
-    While the printer is known not to be ready (paper out, cover open, silent), a ticket is not
-    sent at all but waits here. If the paper runs out in the middle of one, it waits in the
-    printer, which goes on by itself after the refill.
+    **Printed** is a ticket when the barrier behind it (``GS r 1``) was answered, never before, and
+    when a second one was too, with nothing else on the line: the answer is a single byte that
+    noise can make as well. While the printer is known not to be ready (paper out, cover open,
+    silent), a ticket is not sent at all but waits here. If the paper runs out in the middle of
+    one, it waits in the printer, which goes on by itself after the refill.
 
     **Time to live over**: the printer's buffers are cleared (``DLE DC4``), so that the ticket
     never comes out later, and the job has failed; unless the barrier was answered meanwhile. The
@@ -358,8 +361,8 @@ class EscposPrinter:
     counted, and no later ticket is taken for printed by it.
 
     Counters: ``opened``, ``printed``, ``failed``, ``reprinted``, ``polls_unanswered``,
-    ``clear_unconfirmed``, ``printed_after_void``, ``qr_omitted``, ``bytes_garbage``,
-    ``replies_unexpected``.
+    ``clear_unconfirmed``, ``printed_after_void``, ``barriers_doubted``, ``qr_omitted``,
+    ``bytes_garbage``, ``replies_unexpected``.
     """
 
     def __init__(
@@ -378,6 +381,8 @@ class EscposPrinter:
         self._settled = asyncio.Event()
         self._barriers_open = 0
         """Barriers that were sent and may still be answered, those of voided jobs included."""
+        self._odd_bytes = 0
+        """Heard since the last barrier was sent, and no answer to anything."""
         self._scrap = True
         """Half a ticket may hang in the slot: from before this start, or from a job that ended."""
         self._misses = 0
@@ -473,6 +478,7 @@ class EscposPrinter:
                 self._cleared.set()
             case BarrierReached() if self._barriers_open == 0:
                 self._health.count("replies_unexpected")
+                self._odd_bytes += 1
             case BarrierReached():
                 self._barriers_open -= 1
                 if self._barriers_open == 0:
@@ -484,6 +490,7 @@ class EscposPrinter:
                     _log.error("%s: a voided ticket came out of the printer", self.id)
             case Discarded(reason, size):
                 self._health.count(reason, size)
+                self._odd_bytes += size
 
     async def _serve(self, link: Link) -> None:
         await self._reset(link)
@@ -506,20 +513,23 @@ class EscposPrinter:
             seconds = min(seconds, _POLL_WITH_JOB_SECONDS)
         await _within(seconds, self._work)
 
-    async def _reset(self, link: Link) -> None:
+    async def _reset(self, link: Link) -> bool:
         """Nothing of an earlier job or connection is left in the printer, and it has its styles.
 
-        The job that fails or is lost meanwhile ends by the rules of the class.
+        Whether the printer said so. The job that fails or is lost meanwhile ends by the rules of
+        the class.
         """
         self._cleared.clear()
         link.write(CLEAR_BUFFERS)
-        if await _within(_CLEAR_SECONDS, self._cleared):
+        cleared = await _within(_CLEAR_SECONDS, self._cleared)
+        if cleared:
             self._barriers_open = 0
         else:
             self._health.count("clear_unconfirmed")
             _log.warning("%s: no answer to the command that clears its memory", self.id)
         automatic = AUTOMATIC_STATUS if self._config.automatic_status else b""
         link.write(INITIALISE + automatic)
+        return cleared
 
     # Status
 
@@ -556,24 +566,55 @@ class EscposPrinter:
             return
         slip = replace(job.slip, reprint=True) if job.sent else job.slip
         ticket = encode_ticket(slip, self._config.layout)
-        link.write(ticket + BARRIER)
         if job.sent:
             self._health.count("reprinted")
         self._current, job.sent = job, True
-        self._barrier.clear()
         self._settled.clear()
-        self._barriers_open += 1
+        self._send_barrier(link, ticket)
         silence = _SILENCE_SECONDS + 10 * len(ticket) / self._config.baud
-        reason = await self._wait_for_paper(link, job, silence)
-        if not self._barrier.is_set():
-            await self._reset(link)  # the barrier may still be answered before the clearing
+        answered = await self._barrier_answered(link, job, silence)
+        printed = answered and await self._confirmed(link, job)
+        reason = _WHY_VOID.get(self._health.status, VoidReason.PRINTER_OFFLINE)
+        if answered and self._health.status in READY:
+            reason = VoidReason.UNCONFIRMED
+        if not printed:
+            self._barrier.clear()
+            self._odd_bytes = 0
+            cleared = await self._reset(link)
+            # The answer may have crossed the clearing.
+            printed = cleared and self._barrier.is_set() and not self._odd_bytes
         self._current = None
-        if self._barrier.is_set():
+        if printed:
             self._health.count("printed")
             self._end(job, PrintOutcome(Printed.PRINTED))
         else:
             self._scrap = True
             self._fail(job, reason)
+
+    def _send_barrier(self, link: Link, ticket: bytes = b"") -> None:
+        self._barrier.clear()
+        self._odd_bytes = 0
+        self._barriers_open += 1
+        link.write(ticket + BARRIER)
+
+    async def _confirmed(self, link: Link, job: _Job) -> bool:
+        """Whether a barrier was answered by one byte alone. Asked again until it was, or until the
+        time to live is over.
+
+        If the first answer was noise, the printer now answers two barriers, and only after the
+        ticket; so nothing that is not on paper is ever confirmed by a single byte of noise.
+        """
+        while True:
+            await asyncio.sleep(_QUIET_SECONDS)
+            self._send_barrier(link)
+            if not await self._barrier_answered(link, job, _SILENCE_SECONDS):
+                return False
+            await asyncio.sleep(_QUIET_SECONDS)
+            if not self._odd_bytes:
+                return True
+            self._health.count("barriers_doubted")
+            if asyncio.get_running_loop().time() >= job.deadline:
+                return False
 
     async def _settle(self) -> None:
         """Before a ticket is sent to a ready printer that couldn't be cleared: let the barriers
@@ -582,15 +623,15 @@ class EscposPrinter:
             await _within(_SETTLE_SECONDS, self._settled)
             self._barriers_open = 0
 
-    async def _wait_for_paper(self, link: Link, job: _Job, silence: float) -> VoidReason:
-        """Return when the barrier is set, or when the time to live is over, with why."""
+    async def _barrier_answered(self, link: Link, job: _Job, silence: float) -> bool:
+        """Whether it is before the time to live is over; the status is asked meanwhile."""
         loop = asyncio.get_running_loop()
         while not await _within(min(silence, job.deadline - loop.time()), self._barrier):
             await self._ask_status(link)
             if loop.time() >= job.deadline:
-                break
+                return False
             silence = _POLL_WITH_JOB_SECONDS
-        return _WHY_VOID.get(self._health.status, VoidReason.PRINTER_OFFLINE)
+        return True
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

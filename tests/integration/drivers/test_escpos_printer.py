@@ -316,6 +316,36 @@ async def test_a_job_whose_caller_gave_up_leaves_the_line(far: VirtualPrinter) -
         assert [paper.qr_codes for paper in tickets(far)] == [("other",)]
 
 
+@pytest.mark.parametrize("noise", [b"\x00", b"\x05", b"\x00\x00", b"\x05\xff\x00", b"\x0f" * 8])
+async def test_noise_between_a_ticket_and_its_barrier_is_not_taken_for_paper(
+    far: VirtualPrinter, noise: bytes
+) -> None:
+    far.mm_per_second = 50
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        job = print_soon(printer)
+        await until(lambda: far.snapshot()["strip_items"] >= 2)
+        far.endpoint.send(noise)
+        assert await outcome(job) == OK
+        assert tickets(far), "the driver said printed, and nothing had come out"
+
+
+async def test_noise_while_the_paper_is_out_prints_no_ticket(far: VirtualPrinter) -> None:
+    far.mm_per_second = 50
+    async with served(far.endpoint.url) as (printer, statuses):
+        job = print_soon(printer, seconds=3.0)
+        await until(lambda: far.snapshot()["strip_items"] >= 2)
+        far.run_out_of_paper()
+        far.endpoint.send(b"\x00")
+        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.PAPER_OUT)
+        far.refill_paper()
+        await statuses.reach(DeviceStatus.ONLINE)
+        far.mm_per_second = 1000
+        after = print_soon(printer, replace(SLIP, number="A013", qr="next"))
+        assert await outcome(after) == OK
+        assert [paper.qr_codes for paper in tickets(far)] == [("next",)]
+
+
 # --- a printer that can't be cleared ------------------------------------------------------------
 
 
@@ -341,6 +371,12 @@ class Scripted:
     @property
     def barriers(self) -> int:
         return self.received.count(BARRIER)
+
+    async def confirm(self, barrier: int) -> None:
+        """Answer the barrier of this number, counted from 1, and the one that asks again."""
+        for number in (barrier, barrier + 1):
+            await until(lambda number=number: self.barriers == number)  # type: ignore[misc]
+            self.plug.send(b"\x00")
 
 
 @pytest.fixture
@@ -368,7 +404,7 @@ async def test_the_late_barrier_of_a_void_ticket_confirms_no_other(plug: Plug) -
         await until(lambda: far.barriers == 2)
         assert printer.counters()["printed_after_void"] == 1
         assert not waiting.done()
-        plug.send(b"\x00")
+        await far.confirm(2)
         assert await outcome(waiting) == OK
 
 
@@ -398,6 +434,5 @@ async def test_a_printer_that_is_not_ready_is_sent_nothing_that_it_could_print_l
         await until(lambda: far.received.count(b"\x10\x04\x04") >= polls + 3)
         assert b"A012" not in far.received
         far.status = bytes.fromhex("12121212")
-        await until(lambda: far.barriers == 1)
-        plug.send(b"\x00")
+        await far.confirm(1)
         assert await outcome(job) == OK
