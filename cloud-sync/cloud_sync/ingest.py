@@ -35,50 +35,70 @@ ACKS_AT_ONCE = 20
 
 @dataclass(slots=True)
 class _Gap:
+    epoch: str
     since_seq: int
     ask_at: float
     backoff: Backoff
 
 
 class Gaps:
-    """Which streams wait for something that was skipped, and when to ask for it. Pure.
+    """Which halls have skipped something in their present epoch, and when to ask for it. Pure.
 
     Live events overtake the backlog, so a gap is normal while it is being filled: only one that
-    has not moved for a while is asked for, ever more seldom.
+    has not moved for a while is asked for, ever more seldom. An epoch that a hall has left can't
+    be filled any more: it is not asked for.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._gaps: dict[tuple[str, str], _Gap] = {}
+        self._gaps: dict[str, _Gap] = {}
+        self._stated: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._gaps)
 
+    def hall_is_at(self, hall: str, epoch: str) -> None:
+        """The hall says which epoch is its present one."""
+        self._stated[hall] = epoch
+        gap = self._gaps.get(hall)
+        if gap is not None and gap.epoch != epoch:
+            del self._gaps[hall]
+
+    def has_left(self, hall: str, epoch: str) -> bool:
+        """Whether the hall has said that it is in another epoch than this."""
+        return self._stated.get(hall, epoch) != epoch
+
     def note(self, position: Position, now: float) -> None:
         """A stream has come to ``position``. ``now``: seconds of any steady clock."""
-        key = (position.hall, position.epoch)
-        if position.contiguous >= position.highest:
-            self._gaps.pop(key, None)
+        hall, epoch = position.hall, position.epoch
+        if self.has_left(hall, epoch):
             return
-        gap = self._gaps.get(key)
-        if gap is None or gap.since_seq != position.contiguous:
+        if position.contiguous >= position.highest:
+            self._gaps.pop(hall, None)
+            return
+        gap = self._gaps.get(hall)
+        if gap is None or (gap.epoch, gap.since_seq) != (epoch, position.contiguous):
             backoff = Backoff(self._random, 2 * GAP_PATIENCE_SECONDS, GAP_CEILING_SECONDS)
-            self._gaps[key] = _Gap(position.contiguous, now + GAP_PATIENCE_SECONDS, backoff)
+            ask_at = now + GAP_PATIENCE_SECONDS
+            self._gaps[hall] = _Gap(epoch, position.contiguous, ask_at, backoff)
 
     def due(self, now: float) -> list[tuple[str, Ack]]:
         """What to ask for now: (hall, acknowledgement with ``resend``)."""
         asks = []
-        for (hall, epoch), gap in self._gaps.items():
+        for hall, gap in self._gaps.items():
             if now >= gap.ask_at:
                 gap.ask_at = now + gap.backoff.next_delay()
-                asks.append((hall, Ack(epoch=epoch, seq=gap.since_seq, resend=True)))
+                asks.append((hall, Ack(epoch=gap.epoch, seq=gap.since_seq, resend=True)))
         return asks
 
 
 class Answers:
     """Acknowledgements that wait to be sent: the newest per stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_left: Callable[[str, str], bool]) -> None:
+        """``has_left(hall, epoch)``: an answer for such an epoch is not retained, so that the one
+        for the present epoch stays."""
+        self._has_left = has_left
         self._waiting: dict[tuple[str, str], Ack] = {}
         self._some = asyncio.Event()
 
@@ -100,12 +120,13 @@ class Answers:
             for start in range(0, len(pairs), ACKS_AT_ONCE):
                 async with asyncio.TaskGroup() as group:
                     for hall, ack in pairs[start : start + ACKS_AT_ONCE]:
-                        group.create_task(_send_ack(session, hall, ack))
+                        retain = not self._has_left(hall, ack.epoch)
+                        group.create_task(_send_ack(session, hall, ack, retain=retain))
 
 
-async def _send_ack(session: Session, hall: str, ack: Ack) -> None:
+async def _send_ack(session: Session, hall: str, ack: Ack, *, retain: bool) -> None:
     try:
-        await session.publish(topics.ack(hall), ack.model_dump_json().encode(), retain=True)
+        await session.publish(topics.ack(hall), ack.model_dump_json().encode(), retain=retain)
     except PublishRefused as refused:
         log.error("the broker does not let us acknowledge: %s", refused)
 
@@ -132,7 +153,7 @@ class Ingest:
         self._on_commit = on_commit
         self._gaps = Gaps(random)
         self._retry = Backoff(random)
-        self._answers = Answers()
+        self._answers = Answers(self._gaps.has_left)
         self._events: list[Received] = []
         self._dead_letters: list[DeadLetter] = []
         self._pending_bytes = 0
@@ -151,6 +172,8 @@ class Ingest:
         subscribed()
         # Whatever was in the broker when it or we went down is gone: ask everybody.
         for position in await self._store.positions():
+            if self._gaps.has_left(position.hall, position.epoch):
+                continue
             self._gaps.note(position, self._monotonic())
             ack = Ack(epoch=position.epoch, seq=position.contiguous, resend=True)
             self._answers.put(position.hall, ack)
@@ -194,6 +217,8 @@ class Ingest:
             self._dead_letters.append(state)
             self._pending_bytes += _size([], [state])
         else:
+            if state.epoch is not None:
+                self._gaps.hall_is_at(state.hall, state.epoch)
             self._on_state(state, message.retain)
 
     async def commit_all(self) -> None:

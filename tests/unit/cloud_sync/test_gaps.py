@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from cloud_sync.ingest import GAP_CEILING_SECONDS, GAP_PATIENCE_SECONDS, Gaps
 from cloud_sync.store import Position
-from tests.support.hall_day import EPOCH
+from tests.support.hall_day import EPOCH, OTHER_EPOCH
 
 
-def at(contiguous: int, highest: int, hall: str = "hall-a") -> Position:
-    return Position(hall, EPOCH, contiguous, highest)
+def at(contiguous: int, highest: int, hall: str = "hall-a", epoch: str = EPOCH) -> Position:
+    return Position(hall, epoch, contiguous, highest)
 
 
 def test_no_gap_is_never_asked_for() -> None:
@@ -63,3 +63,30 @@ def test_each_hall_has_its_own_patience() -> None:
     gaps.note(at(3, 9), 0.0)
     gaps.note(at(5, 9, "hall-b"), 10.0)
     assert [hall for hall, _ in gaps.due(5.0)] == ["hall-a"]
+
+
+def test_the_gap_of_an_epoch_that_the_hall_has_left_is_dropped() -> None:
+    gaps = Gaps(Random(1))
+    gaps.note(at(3, 9), 0.0)
+    gaps.hall_is_at("hall-a", OTHER_EPOCH)
+    assert gaps.due(1e6) == []
+    gaps.note(at(3, 12), 1e6)  # something late of it
+    assert gaps.due(2e6) == []
+    gaps.note(at(0, 2, epoch=OTHER_EPOCH), 2e6)
+    assert [ack.epoch for _, ack in gaps.due(3e6)] == [OTHER_EPOCH]
+
+
+def test_a_hall_that_goes_back_to_an_earlier_journal_is_asked_for_that_one() -> None:
+    gaps = Gaps(Random(1))
+    gaps.hall_is_at("hall-a", OTHER_EPOCH)
+    gaps.note(at(0, 2, epoch=OTHER_EPOCH), 0.0)
+    gaps.hall_is_at("hall-a", EPOCH)
+    gaps.note(at(3, 9), 1.0)
+    assert [(ack.epoch, ack.seq) for _, ack in gaps.due(1e6)] == [(EPOCH, 3)]
+
+
+def test_a_hall_that_says_nothing_of_its_epoch_is_in_the_one_that_it_sent_last() -> None:
+    gaps = Gaps(Random(1))
+    gaps.note(at(3, 9), 0.0)
+    gaps.note(at(5, 5, epoch=OTHER_EPOCH), 0.0)
+    assert gaps.due(1e6) == []

@@ -49,12 +49,14 @@ class Bench:
     def _on_commit(self, halls: Iterable[str]) -> None:
         self.committed += halls
 
-    async def ack(self, wanted: Callable[[Ack], bool] = lambda _: True) -> tuple[str, Ack]:
+    async def ack(
+        self, wanted: Callable[[Ack], bool] = lambda _: True, *, retained: bool = True
+    ) -> tuple[str, Ack]:
         """The next acknowledgement that is wanted: (topic, what it says)."""
         async with asyncio.timeout(10):
             while True:
                 message: Message = await self.session.published.get()
-                assert message.retain
+                assert message.retain == retained
                 ack = Ack.model_validate_json(message.payload)
                 if wanted(ack):
                     return message.topic, ack
@@ -106,6 +108,29 @@ async def test_a_late_event_of_an_old_epoch_is_answered_for_its_own_epoch(
         assert (await bench.ack())[1] == Ack(epoch=OTHER_EPOCH, seq=2)
         bench.session.arrive(topics.events("hall-a"), TEXTS[3].encode())
         assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=4)
+
+
+async def test_an_epoch_that_the_hall_has_left_is_not_asked_for_and_overwrites_no_answer(
+    store: SqliteStore,
+) -> None:
+    new = envelopes(HallDay(3).whole(1), "hall-a", epoch=OTHER_EPOCH)
+    state = HallState(hall="hall-a", presence=Presence.ONLINE, epoch=OTHER_EPOCH)
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog([*TEXTS[:3], TEXTS[5]]))
+        assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=3)
+        bench.session.arrive(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
+        bench.session.arrive(topics.backlog("hall-a"), backlog(new[:2]))
+        assert (await bench.ack())[1] == Ack(epoch=OTHER_EPOCH, seq=2)
+        bench.session.arrive(topics.events("hall-a"), TEXTS[7].encode())
+        assert (await bench.ack(retained=False))[1] == Ack(epoch=EPOCH, seq=3)
+        bench.seconds += 1000
+        # A hall that is asked proves that everybody's turn has come.
+        other = [each.replace("hall-a", "hall-b") for each in TEXTS]
+        bench.session.arrive(topics.events("hall-b"), other[4].encode())
+        await bench.ack()
+        bench.seconds += 1000
+        assert (await bench.ack())[0] == "halls/hall-b/v1/ack"
+        assert bench.ingest.counters["resends"] == 1
 
 
 async def test_a_gap_is_asked_for_when_its_time_has_come(store: SqliteStore) -> None:
