@@ -14,6 +14,7 @@ from simulator.devices import (
     PtyEndpoint,
     TcpEndpoint,
     VirtualBxScreen,
+    VirtualDevice,
     VirtualIoModule,
     VirtualModbusBus,
     VirtualPigpiod,
@@ -51,7 +52,8 @@ class RealHall:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start_devices(self) -> None:
-        for device in (self.pigpiod, self.printer, self.bus, *self.screens.values()):
+        await self.pigpiod.start()
+        for device in self._on_wires():
             await device.start()
         self.write_config()
 
@@ -60,8 +62,12 @@ class RealHall:
         self.config.write_text(self._toml(), encoding="utf-8")
 
     async def stop_devices(self) -> None:
-        for device in (self.pigpiod, self.printer, self.bus, *self.screens.values()):
+        await self.pigpiod.stop()
+        for device in self._on_wires():
             await device.stop()
+
+    def _on_wires(self) -> list[VirtualDevice]:
+        return [self.printer, self.bus, *self.screens.values()]
 
     async def start(self) -> None:
         """Start the controller and return when it says that it is ready."""

@@ -244,7 +244,7 @@ async def test_a_client_that_takes_nothing_any_more_is_dropped(board: VirtualPig
     writer.write(struct.pack("<IIII", 99, 0, 0, 0) + struct.pack("<IIII", 19, 0, 1 << 17, 0))
     async with asyncio.timeout(10):
         await reader.readexactly(32)
-    writer.transport.pause_reading()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
     for _ in range(1_000_000):
         board.hold(17)
         board.release(17)

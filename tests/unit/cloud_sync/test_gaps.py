@@ -46,7 +46,8 @@ def test_a_filled_gap_is_forgotten() -> None:
 def test_asking_grows_seldom_and_never_stops(seed: int, steps: list[float]) -> None:
     gaps = Gaps(Random(seed))
     gaps.note(at(3, 9), 0.0)
-    now, asked = 0.0, []
+    now = 0.0
+    asked: list[float] = []
     for step in steps:
         now += step
         gaps.note(at(3, 9 + len(asked)), now)  # more came behind the gap: it is the same gap

@@ -30,7 +30,8 @@ MODBUS: dict[str, Any] = {
 
 
 def read(table: Mapping[str, Any], known: Mapping[str, Driver[Any]]) -> DeviceConfig:
-    return driver_of(table, known).config.model_validate(table)
+    config: DeviceConfig = driver_of(table, known).config.model_validate(table)
+    return config
 
 
 def no_status(*_: object) -> None: ...

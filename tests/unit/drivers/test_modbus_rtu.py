@@ -1,5 +1,7 @@
 """Modbus RTU frames against byte tables of the specification and against pymodbus."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,7 +95,7 @@ def test_the_crc_has_the_check_value_of_the_catalogue() -> None:
 @given(requests)
 def test_pymodbus_makes_the_same_frames(request: Request) -> None:
     bits = [value == 1 for value in request.values]
-    place = {"dev_id": request.unit, "address": request.address}
+    place: dict[str, Any] = {"dev_id": request.unit, "address": request.address}
     theirs = {
         Function.READ_COILS: lambda: ReadCoilsRequest(**place, count=request.count),
         Function.READ_INPUTS: lambda: ReadDiscreteInputsRequest(**place, count=request.count),
