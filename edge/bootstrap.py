@@ -31,7 +31,7 @@ from edge.upkeep import DayKeeper, SnapshotKeeper, keep_screens_fresh
 from edge.uplink import Uplink
 from edge.watchdog import feed_watchdog
 from messaging.service_notify import notify
-from messaging.session import MqttConfig, TlsConfig
+from messaging.session import MqttConfig, TlsConfig, new_client_id
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +253,7 @@ class Hall:
         mqtt = MqttConfig(
             host=section.host,
             port=section.port,
-            client_id=hall,
+            client_id=new_client_id(hall),
             username=section.username or hall,
             password=password,
             tls=tls,

@@ -15,6 +15,7 @@ A PUBACK is not delivery to anybody: a broker that dies loses what it has confir
 """
 
 import asyncio
+import secrets
 import socket
 import ssl
 from collections import deque
@@ -126,6 +127,16 @@ class Session(Protocol):
     def messages(self) -> AsyncIterator[Message]:
         """What arrives, in order, for one reader. Ends by raising ``SessionLost``."""
         ...
+
+
+def new_client_id(name: str) -> str:
+    """``name`` and 64 random bits, for the length of a process.
+
+    A broker ends the session of whoever has the client id that another one brings, and ids are
+    not bound to users: one that can be guessed is an off switch for every user of the broker. It
+    stays the same over reconnections, so that they replace a session whose line has died.
+    """
+    return f"{name}-{secrets.token_hex(8)}"
 
 
 class Backoff:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from messaging.session import MqttConfig, TlsConfig
+from messaging.session import MqttConfig, TlsConfig, new_client_id
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:([0-9]{1,5}|\*))?$")]
@@ -24,7 +24,12 @@ class Mqtt(_Section):
     host: str = Field(min_length=1, description="name or address of the broker",
                       examples=["127.0.0.1"])  # fmt: skip
     port: Port = Field(1883, description="its port; 8883 with TLS")
-    client_id: str = Field("nowserving-sync", min_length=1, description="unique at the broker")
+    client_id: str | None = Field(
+        None,
+        min_length=1,
+        description="at the broker; whoever knows it can end our session, so it is made up anew at "
+        "each start unless it is set",
+    )
     username: str | None = Field(None, description="the centre's user", examples=["centre"])
     password_file: Path | None = Field(
         None,
@@ -107,7 +112,7 @@ class SyncConfig(_Section):
         return MqttConfig(
             host=section.host,
             port=section.port,
-            client_id=section.client_id,
+            client_id=section.client_id or new_client_id("nowserving-sync"),
             username=section.username,
             password=read_secret(section.password_file),
             tls=tls,

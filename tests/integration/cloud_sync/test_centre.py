@@ -188,6 +188,21 @@ async def test_the_last_will_shows_a_hall_as_lost(broker: Broker, centre: Centre
         await live_where(dashboard, presence=Presence.LOST)
 
 
+async def test_whoever_knows_the_dashboards_password_can_not_end_the_centres_session(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    for guess in ("nowserving-sync", "centre"):
+        intruder = broker.client("dashboards", client_id=guess)
+        async with connect(intruder) as session:
+            await session.subscribe(topics.NETWORK)
+    hall = HallOnTheWire("hall-a", TEXTS[:10])
+    async with connect(broker.client("hall-a")) as session, asyncio.timeout(30):
+        await hall.deliver(session)
+    url = f"http://127.0.0.1:{centre.page_port}/healthz"
+    async with aiohttp.ClientSession() as client, client.get(url) as response:
+        assert "reconnects" not in (await response.json())["counters"]
+
+
 async def test_the_centre_killed_in_the_middle_loses_and_doubles_nothing(
     broker: Broker, centre: CentreProcess
 ) -> None:
