@@ -348,7 +348,7 @@ class EscposPrinter:
     **Time to live over**: the printer's buffers are cleared (``DLE DC4``), so that the ticket
     never comes out later, and the job has failed; unless the barrier was answered meanwhile. The
     half ticket that may hang in the slot is marked and cut off as soon as the printer is ready
-    again; so is what may hang there when the controller starts (power was cut while it printed).
+    again; so is what may hang there from before the controller's start (``expect_scrap``).
 
     **Connection lost with a ticket in flight**: nobody can know whether paper came out. After
     the reconnect the buffers are cleared, the half job is cut off likewise, and the slip is
@@ -383,7 +383,7 @@ class EscposPrinter:
         """Barriers that were sent and may still be answered, those of voided jobs included."""
         self._odd_bytes = 0
         """Heard since the last barrier was sent, and no answer to anything."""
-        self._scrap = True
+        self._scrap = False
         """Half a ticket may hang in the slot: from before this start, or from a job that ended."""
         self._misses = 0
         self._polls_not_ready = 0
@@ -393,6 +393,9 @@ class EscposPrinter:
 
     def available(self) -> DeviceStatus:
         return self._health.status
+
+    def expect_scrap(self) -> None:
+        self._scrap = True
 
     # Jobs, from the hall's side
 

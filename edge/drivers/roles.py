@@ -84,6 +84,11 @@ class TicketPrinter(Device, Protocol):
         """Whether a press now would become paper: ``online`` and ``paper_low`` do."""
         ...
 
+    def expect_scrap(self) -> None:
+        """Half a ticket may hang in the slot, from a job that the controller did not live to see
+        the end of: cut it off and mark it before anything else is printed."""
+        ...
+
     async def print_slip(self, slip: Slip, time_to_live_seconds: float) -> PrintOutcome:
         """Print, and return when the paper is really out or never will be.
 

@@ -130,6 +130,8 @@ class Dispenser:
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._services = tuple(controller.plan.services)
         self.presses = [Presses(keypad, self._button) for keypad in keypads]
+        if self._unconfirmed():
+            printer.expect_scrap()
 
     async def run(self) -> None:
         """Serve buttons and printer until cancelled; what was printing before comes first."""
@@ -215,13 +217,8 @@ class Dispenser:
         """The daemon stopped while these printed, and nobody can tell whether they came out: the
         young ones are printed again, the others are to be voided."""
         now = self._clock.now()
-        printing = [
-            ticket
-            for ticket in self._controller.state.tickets.values()
-            if ticket.state is TicketState.PRINTING
-        ]
         too_old = []
-        for ticket in sorted(printing, key=lambda ticket: ticket.place):
+        for ticket in sorted(self._unconfirmed(), key=lambda ticket: ticket.place):
             age = now.seconds_since(ticket.issued)
             known = ticket.service in self._design.service_names
             if known and age is not None and age <= self._rules.reprint_within_seconds:
@@ -229,6 +226,10 @@ class Dispenser:
             else:
                 too_old.append(FailPrint(ticket=ticket.id, reason=VoidReason.UNCONFIRMED))
         return too_old
+
+    def _unconfirmed(self) -> list[Ticket]:
+        tickets = self._controller.state.tickets.values()
+        return [ticket for ticket in tickets if ticket.state is TicketState.PRINTING]
 
     def _slip(self, issued: TicketIssued, estimate: WaitEstimated) -> Slip:
         return Slip(

@@ -97,6 +97,7 @@ class MemoryPrinter:
         self._has_paper = asyncio.Event()
         self._has_paper.set()
         self._expired = asyncio.Event()
+        self.scrap_expected = False
         self.asked_for_seconds: list[float] = []
         """The time to live of each job."""
 
@@ -108,6 +109,9 @@ class MemoryPrinter:
 
     def available(self) -> DeviceStatus:
         return self.status
+
+    def expect_scrap(self) -> None:
+        self.scrap_expected = True
 
     async def print_slip(self, slip: Slip, time_to_live_seconds: float) -> PrintOutcome:
         self.asked_for_seconds.append(time_to_live_seconds)

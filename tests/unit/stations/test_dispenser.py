@@ -87,6 +87,7 @@ async def test_a_press_becomes_a_number_paper_and_a_place_in_line(scene: Scene) 
     (slip,) = scene.printer.paper
     assert slip.number == "A001"
     assert slip.qr == f"nowserving:riverside/{slip.ticket_id}"
+    assert not scene.printer.scrap_expected, "nothing was printing before"
     assert not slip.reprint
     assert scene.controller.state.lines.count("a") == 1
 
@@ -161,6 +162,7 @@ async def test_after_a_restart_a_young_unconfirmed_slip_is_printed_again_and_mar
     scene.start()
     await scene.until(lambda: bool(scene.happened(TicketPrinted)))
     (slip,) = scene.printer.paper
+    assert scene.printer.scrap_expected, "half of it may hang in the slot"
     assert slip.reprint
     assert slip.number == "A001"
 
