@@ -143,20 +143,24 @@ class Ingest:
         random: Random,
         on_state: Callable[[HallState, bool], None],
         on_commit: Callable[[Iterable[str]], None],
+        on_retired: Callable[[str], None],
     ) -> None:
         """``on_state(state, retained)`` for each state document; ``on_commit(halls)`` with the
-        halls of which something is new in the store."""
+        halls of which something is new in the store; ``on_retired(hall)`` when one is out of
+        service."""
         self._store = store
         self._monotonic = monotonic
         self._now = now
         self._on_state = on_state
         self._on_commit = on_commit
+        self._on_retired = on_retired
         self._gaps = Gaps(random)
         self._retry = Backoff(random)
         self._answers = Answers(self._gaps.has_left)
         self._events: list[Received] = []
         self._dead_letters: list[DeadLetter] = []
         self._pending_bytes = 0
+        self._retired: set[str] = set()
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -192,6 +196,7 @@ class Ingest:
             self._take_state(message)
         else:
             reading = read_events(message.topic, message.payload)
+            self._retired.difference_update(event.hall for event in reading.events)
             self._events += reading.events
             self._dead_letters += reading.dead_letters
             for event in reading.events:
@@ -211,12 +216,16 @@ class Ingest:
 
     def _take_state(self, message: Message) -> None:
         if not message.payload:
-            return  # a retained state was deleted: the hall is taken out of service
+            # It was deleted: the hall is taken out of service, once what it sent is committed.
+            if (hall := topics.hall_of(message.topic)) is not None:
+                self._retired.add(hall)
+            return
         state = read_state(message.topic, message.payload)
         if isinstance(state, DeadLetter):
             self._dead_letters.append(state)
             self._pending_bytes += _size([], [state])
         else:
+            self._retired.discard(state.hall)
             if state.epoch is not None:
                 self._gaps.hall_is_at(state.hall, state.epoch)
             self._on_state(state, message.retain)
@@ -237,6 +246,19 @@ class Ingest:
                 if not self._is_full():
                     self._room.set()
                 self._answer(await self._commit(events, dead_letters))
+            while self._retired and not self._events:
+                await self._retire(self._retired.pop())
+
+    async def _retire(self, hall: str) -> None:
+        while True:
+            try:
+                await self._store.retire(hall)
+            except sqlite3.Error as error:
+                await self._database_failed(error)
+            else:
+                log.warning("%s is taken out of service", hall)
+                self._on_retired(hall)
+                return
 
     async def _commit(self, events: list[Received], dead_letters: list[DeadLetter]) -> Committed:
         """Commit all of it, whatever is in it: what is at fault is kept with its fault."""
@@ -283,10 +305,7 @@ class Ingest:
             except (sqlite3.IntegrityError, sqlite3.DataError):
                 raise  # what was to be written, not the database
             except sqlite3.Error as error:
-                self.counters["database_errors"] += 1
-                delay = self._retry.next_delay()
-                log.critical("can't commit, nothing is acknowledged: %r", error)
-                await asyncio.sleep(delay)
+                await self._database_failed(error)
             else:
                 self._retry.reset()
                 self.counters["events"] += committed.inserted
@@ -298,6 +317,12 @@ class Ingest:
                 for letter in dead_letters:
                     log.warning("dead letter on %s: %s", letter.topic, letter.reason)
                 return committed
+
+    async def _database_failed(self, error: sqlite3.Error) -> None:
+        """Return when it is time to try again."""
+        self.counters["database_errors"] += 1
+        log.critical("can't commit, nothing is acknowledged: %r", error)
+        await asyncio.sleep(self._retry.next_delay())
 
     def _answer(self, committed: Committed) -> None:
         now = self._monotonic()

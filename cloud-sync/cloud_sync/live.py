@@ -42,7 +42,7 @@ class _Hall:
 
 
 class Live:
-    """Keeps the live documents. ``on_state`` and ``on_commit`` say what is new."""
+    """Keeps the live documents. ``on_state``, ``on_commit``, ``on_retired`` say what is new."""
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class Live:
         self._monotonic = monotonic
         self._now = now
         self._halls: dict[str, _Hall] = {}
+        self._retired: set[str] = set()
+        """Their documents are still to be deleted."""
         self._network: NetworkLive | None = None
         self._network_at = float("-inf")
 
@@ -79,7 +81,13 @@ class Live:
             hall = self._hall(name)
             hall.news = hall.dirty = True
 
+    def on_retired(self, name: str) -> None:
+        """The hall is out of service: it is neither shown nor counted, until it is heard again."""
+        self._halls.pop(name, None)
+        self._retired.add(name)
+
     def _hall(self, name: str) -> _Hall:
+        self._retired.discard(name)
         if name not in self._halls:
             self._halls[name] = _Hall(first_seen_at=self._monotonic())
         return self._halls[name]
@@ -110,6 +118,9 @@ class Live:
             if essence != hall.published or renew:
                 await _publish(session, topics.live(name), hall.live)
                 hall.published, hall.published_at = essence, now
+        for name in list(self._retired):
+            await _publish(session, topics.live(name), None)
+            self._retired.discard(name)
         await self._publish_network(session)
 
     async def _publish_network(self, session: Session) -> None:
@@ -218,8 +229,10 @@ def _essence(live: HallLive) -> HallLive:
     return live.model_copy(update={"updated_at": None, "heartbeat_age_seconds": None})
 
 
-async def _publish(session: Session, topic: str, document: BaseModel) -> None:
+async def _publish(session: Session, topic: str, document: BaseModel | None) -> None:
+    """``None`` deletes what is retained there."""
+    payload = b"" if document is None else document.model_dump_json().encode()
     try:
-        await session.publish(topic, document.model_dump_json().encode(), retain=True)
+        await session.publish(topic, payload, retain=True)
     except PublishRefused as refused:
         log.error("the broker does not let us publish: %s", refused)

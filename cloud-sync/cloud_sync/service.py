@@ -55,6 +55,7 @@ class Centre:
             random=world.random,
             on_state=self.live.on_state,
             on_commit=self.live.on_commit,
+            on_retired=self.live.on_retired,
         )
 
     async def run(self) -> None:

@@ -306,6 +306,11 @@ function setLink(state) {
 }
 
 function take(topic, payload, settings) {
+  if (payload.length === 0) { // the hall is out of service
+    halls.delete(topic.split("/")[3]);
+    drawSoon();
+    return;
+  }
   let told;
   try { told = JSON.parse(new TextDecoder().decode(payload)); } catch { return; }
   lastHeard = Date.now();

@@ -90,7 +90,11 @@ class Store(Protocol):
         ...
 
     async def positions(self) -> tuple[Position, ...]:
-        """The newest stream of every hall."""
+        """The newest stream of every hall that is in service."""
+        ...
+
+    async def retire(self, hall: str) -> None:
+        """The hall is out of service until it sends events again. What it sent stays."""
         ...
 
     async def facts(self, hall: str) -> HallFacts:

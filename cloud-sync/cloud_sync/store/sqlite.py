@@ -119,6 +119,10 @@ class SqliteStore:
             await self._project(fresh)
             for stream in streams.values():
                 await self._advance(stream)
+            await self._db.executemany(
+                "UPDATE halls SET in_service = 1 WHERE id = ? AND in_service = 0",
+                [(stream.hall_id,) for stream in streams.values()],
+            )
         return Committed(
             positions=tuple(
                 Position(each.hall, each.epoch, each.contiguous, each.highest)
@@ -128,6 +132,10 @@ class SqliteStore:
             duplicates=len(events) - inserted - len(conflicts),
             conflicts=tuple(conflicts),
         )
+
+    async def retire(self, hall: str) -> None:
+        async with self._transaction():
+            await self._db.execute("UPDATE halls SET in_service = 0 WHERE name = ?", (hall,))
 
     async def _keep_dead_letters(
         self, dead_letters: Sequence[DeadLetter], received_at: str
@@ -309,7 +317,8 @@ class SqliteStore:
         async with self._snapshot():
             rows = await self._see(
                 "SELECT name, epoch, contiguous, highest FROM streams JOIN halls ON halls.id = hall"
-                " WHERE streams.id IN (SELECT max(id) FROM streams GROUP BY hall) ORDER BY name"
+                " WHERE in_service AND streams.id IN (SELECT max(id) FROM streams GROUP BY hall)"
+                " ORDER BY name"
             )
         return tuple(Position(*row) for row in rows)
 

@@ -23,6 +23,7 @@ from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelop
 
 DAY = HallDay(7).whole(60)
 TEXTS = envelopes(DAY, "hall-a")
+ONLINE = HallState(hall="hall-a", presence=Presence.ONLINE).model_dump_json().encode()
 
 
 async def acks(session: Session, *, epoch: str = EPOCH, seq: int) -> Ack:
@@ -44,6 +45,22 @@ async def live_where(session: Session, **wanted: Any) -> HallLive:
                 if all(getattr(live, key) == value for key, value in wanted.items()):
                     return live
     raise AssertionError("unreachable")
+
+
+async def gone(session: Session, *, told: bool = True) -> None:
+    """Return when the network has no hall, and the deletion of hall-a's document has come if it
+    is to be ``told``."""
+    async with asyncio.timeout(20):
+        async for message in session.messages():
+            if message.topic == topics.live("hall-a"):
+                told = told and message.payload != b""
+                assert told or message.payload == b""
+            elif (
+                not told
+                and not message.retain
+                and NetworkLive.model_validate_json(message.payload).halls == 0
+            ):
+                return
 
 
 async def test_a_backlog_is_kept_and_acknowledged(broker: Broker, centre: CentreProcess) -> None:
@@ -171,6 +188,24 @@ async def test_what_happens_in_a_hall_is_live_at_the_centre(
                 if (network.halls_online, network.events) == (1, len(TEXTS)):
                     break
         assert network.halls == 1
+
+
+async def test_a_hall_that_is_taken_out_of_service_leaves_the_dashboards(
+    broker: Broker, centre: CentreProcess
+) -> None:
+    async with connect(broker.client("dashboards")) as dashboard:
+        await dashboard.subscribe(topics.LIVE_OF_ALL, topics.NETWORK)
+        async with connect(broker.client("hall-a")) as session, asyncio.timeout(30):
+            await session.publish(topics.state("hall-a"), ONLINE, retain=True)
+            await HallOnTheWire("hall-a", TEXTS[:9]).deliver(session)
+            await live_where(dashboard, events=9, presence=Presence.ONLINE)
+            await session.publish(topics.state("hall-a"), b"", retain=True)
+        await gone(dashboard)
+    await centre.stop()
+    await centre.start()
+    async with connect(broker.client("dashboards")) as late:
+        await late.subscribe(topics.LIVE_OF_ALL, topics.NETWORK)
+        await gone(late, told=False)
 
 
 async def test_the_last_will_shows_a_hall_as_lost(broker: Broker, centre: CentreProcess) -> None:

@@ -37,6 +37,7 @@ class Bench:
         self.seconds = 0.0
         self.states: list[tuple[HallState, bool]] = []
         self.committed: list[str] = []
+        self.retired: asyncio.Queue[str] = asyncio.Queue()
         self.ingest = Ingest(
             store,
             monotonic=lambda: self.seconds,
@@ -44,6 +45,7 @@ class Bench:
             random=Random(1),
             on_state=lambda state, retained: self.states.append((state, retained)),
             on_commit=self._on_commit,
+            on_retired=self.retired.put_nowait,
         )
 
     def _on_commit(self, halls: Iterable[str]) -> None:
@@ -242,11 +244,25 @@ async def test_state_documents_are_passed_on_and_bad_ones_kept_aside(store: Sqli
     async with at_work(store) as bench:
         bench.session.arrive(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
         bench.session.arrive(topics.state("hall-b"), state.model_dump_json().encode())
-        bench.session.arrive(topics.state("hall-a"), b"")
         bench.session.arrive(topics.events("hall-a"), TEXTS[0].encode())
         await bench.ack()
         assert bench.states == [(state, True)]
         assert await store.totals() == (1, 1)
+
+
+async def test_a_hall_whose_state_is_deleted_is_out_of_service_until_it_sends_events(
+    store: SqliteStore,
+) -> None:
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[:5]))
+        bench.session.arrive(topics.state("hall-a"), b"")
+        async with asyncio.timeout(10):
+            assert await bench.retired.get() == "hall-a"
+        assert await store.totals() == (5, 0)  # what it had sent came first
+        assert await store.positions() == ()
+        bench.session.arrive(topics.events("hall-a"), TEXTS[5].encode())
+        await bench.ack(lambda ack: ack.seq == 6)
+        assert [each.hall for each in await store.positions()] == ["hall-a"]
 
 
 async def test_a_lost_session_ends_the_run_and_what_was_read_is_still_committed(

@@ -43,7 +43,7 @@ class Recorder:
         halls = [
             HallLive.model_validate_json(payload)
             for topic, payload in self.published
-            if topic != "central/v1/network"
+            if topic != "central/v1/network" and payload
         ]
         networks = [
             NetworkLive.model_validate_json(payload)
@@ -163,6 +163,28 @@ async def test_the_last_will_does_not_wipe_what_the_hall_said(store: SqliteStore
     await live.publish_due(session)
     (hall,) = session.take()[0]
     assert (hall.presence, hall.behind) == (Presence.LOST, 5)
+
+
+async def test_a_hall_out_of_service_is_deleted_once_and_comes_back_when_it_is_heard(
+    store: SqliteStore,
+) -> None:
+    clock, session = Steady(), Recorder()
+    live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
+    live.on_state(online(), retained=False)
+    await live.publish_due(session)
+    session.take()
+    live.on_retired("hall-a")
+    await live.publish_due(session)
+    assert session.published[0] == ("central/v1/halls/hall-a/live", b"")
+    _, (network,) = session.take()
+    assert (network.halls, network.halls_online) == (0, 0)
+    clock.seconds += RENEW_SECONDS
+    await live.publish_due(session)
+    assert [topic for topic, _ in session.published] == ["central/v1/network"]
+    session.take()
+    live.on_state(online(), retained=False)
+    await live.publish_due(session)
+    assert session.take()[1][0].halls_online == 1
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=1), st.integers(1, 100))
