@@ -101,6 +101,7 @@ async def test_what_hangs_in_the_slot_at_the_start_is_cut_off_before_the_first_t
     far: VirtualPrinter,
 ) -> None:
     async with served(far.endpoint.url) as (printer, _):
+        printer.expect_scrap()
         assert await outcome(print_soon(printer)) == OK
         scrap, ticket = far.papers
         assert "VOID ABOVE" in scrap.text
