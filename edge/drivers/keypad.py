@@ -22,10 +22,13 @@ class KeypadCore:
         on_status: StatusCallback,
         *,
         press_seconds: float = STABLE_SECONDS,
+        flash_within_seconds: float = 0.0,
     ) -> None:
+        """``flash_within_seconds``: of lamps whose lighting is told by ``lamps_shown``."""
         self.health = Health(device_id, on_status)
         self.lamps: Mapping[str, Lamp] = {name: Lamp() for name in lamps}
         self._filter = KeyFilter(keys, press_seconds=press_seconds)
+        self._flash_within_seconds = flash_within_seconds
         self._callback: PressCallback | None = None
 
     def on_press(self, callback: PressCallback) -> None:
@@ -45,7 +48,12 @@ class KeypadCore:
 
     def set_lamp(self, lamp: str, pattern: LampPattern, at: float) -> None:
         if lamp in self.lamps:
-            self.lamps[lamp].set(pattern, at)
+            self.lamps[lamp].set(pattern, at, flash_within_seconds=self._flash_within_seconds)
+
+    def lamps_shown(self, at: float) -> None:
+        """The lamps are as ``lit`` says."""
+        for lamp in self.lamps.values():
+            lamp.shown(at)
 
     def lit(self, at: float) -> dict[str, bool]:
         """Which lamps are to be lit."""

@@ -143,16 +143,28 @@ class Lamp:
     _steady: LampPattern = LampPattern.OFF
     _steady_since: float = 0.0
     _flash_until: float | None = None
+    _flash_awaited: bool = False
 
-    def set(self, pattern: LampPattern, at: float) -> None:
+    def set(self, pattern: LampPattern, at: float, *, flash_within_seconds: float = 0.0) -> None:
         """From now on. A flash is laid over the steady pattern, and a new pattern ends it; a
-        lamp that blinks and is told to blink keeps its rhythm."""
+        lamp that blinks and is told to blink keeps its rhythm.
+
+        ``flash_within_seconds``: a flash lasts until so much later, or from ``shown`` on, for a
+        lamp that can't be lit at once.
+        """
         if pattern is LampPattern.FLASH:
-            self._flash_until = at + FLASH_SECONDS
+            self._flash_until = at + max(FLASH_SECONDS, flash_within_seconds)
+            self._flash_awaited = flash_within_seconds > 0
             return
         self._flash_until = None
         if pattern is not self._steady:
             self._steady, self._steady_since = pattern, at
+
+    def shown(self, at: float) -> None:
+        """It really is as ``lit`` says, since ``at``: a flash that was awaited lasts from here."""
+        if self._flash_awaited and self._flash_until is not None and at < self._flash_until:
+            self._flash_until = at + FLASH_SECONDS
+            self._flash_awaited = False
 
     def lit(self, at: float) -> bool:
         """Whether it is lit. The flash of a lamp that is on is dark, else nobody would see it."""
