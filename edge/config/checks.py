@@ -7,12 +7,10 @@ from contract.names import Rating
 from edge.config.problems import Problem
 from edge.config.sections import HallConfig
 from edge.drivers.config import KEYPAD_ROLES, Role, conflicts
-from edge.drivers.modbus_bus import poll_cycle_seconds
+from edge.drivers.modbus_bus import LONGEST_CYCLE_SECONDS, poll_cycle_seconds
 from edge.drivers.modbus_io import ModbusIoConfig
 from edge.stations.desk import CALLER_KEYS, TRANSFER
 from edge.stations.dispenser import meaning_of
-
-LONGEST_POLL_CYCLE_MS = 60
 
 
 def contradictions(config: HallConfig, *, all_devices_read: bool) -> Iterator[Problem]:
@@ -152,11 +150,12 @@ def _warnings(config: HallConfig) -> Iterator[str]:
             for device in config.devices.values()
             if isinstance(device, ModbusIoConfig) and device.bus == name
         ]
-        cycle_ms = poll_cycle_seconds(bus.baud, polls) * 1000
-        if cycle_ms > LONGEST_POLL_CYCLE_MS:
+        cycle_seconds = poll_cycle_seconds(bus.baud, polls)
+        cycle_ms, longest_ms = cycle_seconds * 1000, LONGEST_CYCLE_SECONDS * 1000
+        if cycle_seconds > LONGEST_CYCLE_SECONDS:
             yield (
                 f"buses.{name}: asking all {len(polls)} units takes {cycle_ms:.0f} ms; a tap can "
-                f"be as short as 80 ms, so beyond {LONGEST_POLL_CYCLE_MS} ms some are lost. Use a "
+                f"be as short as 80 ms, so beyond {longest_ms:.0f} ms some are lost. Use a "
                 "higher baud rate, or two buses"
             )
     if config.uplink is None:

@@ -30,12 +30,14 @@ from edge.drivers.roles import StatusCallback
 _log = logging.getLogger(__name__)
 
 LONGEST_CYCLE_SECONDS = 0.060
-"""A tap lasts 80 to 150 ms; one that falls between two polls is lost."""
+"""A tap lasts 80 to 150 ms; one that falls between two polls is lost. The configuration's check
+warns of a bus that is slower."""
 
 _TURNAROUND_SECONDS = 0.001
 """What a unit takes to answer; with it the computed cycles match measured ones within 10 %."""
 _BITS_PER_BYTE = 10
 _SHORTEST_SILENCE_SECONDS = 0.002
+_SILENCE_BYTES = 3.5
 _LATE_SECONDS = 0.010
 """Silence after a time-out: an answer that comes late must not run into the next request."""
 _ABSENT_AFTER = 3
@@ -46,10 +48,11 @@ _PROBE_GAP_SECONDS = 0.15
 """Between two questions to absent units that were asked in vain: others must be heard in time."""
 _REFUSED_SECONDS = 2.0
 """What a unit answered with an exception isn't asked again for so long."""
-_WISHES_SECONDS = 0.010
-"""How often all units are asked for wishes, beside when one calls."""
 _WRITES_IN_A_ROW = 4
 """Then one poll, so that lamps can't deafen the keys."""
+_PROBE_SECONDS = 0.020
+"""An absent unit is waited for as long as the others take twice over, and at least so long."""
+_NEVER = float("inf")
 
 LinkOpener = Callable[[str, int], Awaitable[Link]]
 
@@ -98,6 +101,16 @@ class BusUnit(Protocol):
         """The write that is wanted now, if any. Asked again until it was answered."""
         ...
 
+    def next_wish(self, at: float) -> float:
+        """When the unit, which has no wish now, will have one by the passing of time alone
+        (a lamp blinks); infinite for never. For all else it calls ``ModbusBus.wake``."""
+        ...
+
+    def upkeep(self, at: float) -> Request | None:
+        """A write that can wait: the bus does one in a round of polls, so that it doesn't keep
+        the keys from being heard."""
+        ...
+
     def answered(self, request: Request, reply: Reply, at: float) -> None:
         """The unit answered, perhaps with an exception."""
         ...
@@ -114,6 +127,8 @@ class _Seat:
     unit: BusUnit
     due: float = 0.0
     """When it may be polled next."""
+    look_at: float = 0.0
+    """When it is asked for its wish next."""
     failures: int = 0
     refused_until: float = 0.0
     """Writes were refused: none before this."""
@@ -143,14 +158,18 @@ class ModbusBus:
         self._health = Health(bus_id, on_status)
         self._seats: dict[int, _Seat] = {}
         self._wake = asyncio.Event()
-        self._silence = max(3.5 * 11 / config.baud, _SHORTEST_SILENCE_SECONDS)
+        self._silence = _silence_seconds(config.baud)
         self._quiet_from = 0.0
         """When the line may be used again, if nothing is heard until then."""
         self._writes_in_a_row = 0
-        self._look_for_wishes_at = 0.0
+        self._look_at = 0.0
+        """The earliest ``look_at`` of all units that answer."""
+        self._polls_since_upkeep = 0
         self._polls_since_probe = 0
         self._probe_from = 0.0
         """When an absent unit may be asked again."""
+        self._slowest_answer = 0.0
+        """Seconds beyond the time on the wire, of late."""
 
     def register(self, unit: BusUnit) -> None:
         """From now on the unit is served. Raises ``ValueError``: its address is taken."""
@@ -159,21 +178,17 @@ class ModbusBus:
         self._seats[unit.address] = _Seat(unit)
         if self._health.status is DeviceStatus.OFFLINE:
             unit.absent(f"bus {self.id} is down")
-        self.wake()
+        self.wake(unit)
 
     def unregister(self, unit: BusUnit) -> None:
         self._seats.pop(unit.address, None)
 
-    def wake(self) -> None:
-        """A unit has a wish. One that changes with time alone (blinking) is noticed anyway."""
-        self._look_for_wishes_at = 0.0
-        self._wake.set()
-
-    def cycle_seconds(self) -> float:
-        """How long it takes to ask all registered units once; see ``poll_cycle_seconds``."""
-        return poll_cycle_seconds(
-            self._config.baud, (seat.unit.poll for seat in self._seats.values())
-        )
+    def wake(self, unit: BusUnit) -> None:
+        """The unit may have a wish."""
+        seat = self._seats.get(unit.address)
+        if seat is not None:
+            seat.look_at = self._look_at = 0.0
+            self._wake.set()
 
     def counters(self) -> Mapping[str, int]:
         """``requests``, ``timeouts``, ``replies_damaged`` (time-outs with bytes),
@@ -203,13 +218,21 @@ class ModbusBus:
             seat, request = await self._next()
             tries = 1 + (self._config.retries if seat.failures == 0 else 0)
             started = _now()
-            reply = None
             for _ in range(tries):
-                reply = await self._transact(link, request)
-                if reply is not None:
+                reply, heard = await self._transact(link, request, self._patience(seat))
+                # A unit that is silent is no less so if asked at once, and others wait.
+                if reply is not None or not heard:
                     break
             if seat.unit.address in self._seats:  # not unregistered meanwhile
                 self._settle(seat, request, reply, started)
+
+    def _patience(self, seat: _Seat) -> float:
+        """How long the unit may take to answer. Each question to one that is absent deafens the
+        bus for so long; what its neighbours need for an answer tells what it would need."""
+        timeout = self._config.timeout_ms / 1000
+        if not seat.absent or not self._slowest_answer:
+            return timeout
+        return min(timeout, max(_PROBE_SECONDS, 2 * self._slowest_answer))
 
     # --- whose turn it is ---------------------------------------------------------------------
 
@@ -221,37 +244,58 @@ class ModbusBus:
             work = self._write(now) or self._poll(now)
             if work is not None:
                 return work
-            wait = min(map(self._next_look, self._seats.values()), default=now + 1.0) - now
+            until = min(self._look_at, *map(self._next_look, self._seats.values()), now + 1.0)
+            timer = asyncio.get_running_loop().call_at(until, self._wake.set)
             try:
-                async with asyncio.timeout(max(wait, 0.001)):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+                await self._wake.wait()
+            finally:
+                timer.cancel()
 
     def _write(self, now: float) -> tuple[_Seat, Request] | None:
-        if self._writes_in_a_row >= _WRITES_IN_A_ROW or now < self._look_for_wishes_at:
+        if self._writes_in_a_row >= _WRITES_IN_A_ROW:
             return None
-        for seat in self._seats.values():
-            if seat.failures == 0 and now >= seat.refused_until:
-                request = seat.unit.wish(now)
-                if request is not None:
-                    self._writes_in_a_row += 1
-                    return seat, request
-        self._look_for_wishes_at = now + _WISHES_SECONDS
+        if now >= self._look_at:
+            self._look_at = _NEVER
+            for seat in self._seats.values():
+                if seat.look_at <= now and seat.failures == 0:
+                    request = seat.unit.wish(now)
+                    if request is not None:
+                        self._writes_in_a_row += 1
+                        self._look_at = 0.0  # to this one once more, and the others
+                        return seat, request
+                    seat.look_at = seat.unit.next_wish(now)
+                if seat.failures == 0:
+                    self._look_at = min(self._look_at, seat.look_at)
+        if self._polls_since_upkeep >= self._present():
+            self._polls_since_upkeep = 0
+            for seat in self._seats.values():
+                if seat.failures == 0 and seat.refused_until <= now:
+                    request = seat.unit.upkeep(now)
+                    if request is not None:
+                        self._writes_in_a_row += 1
+                        return seat, request
         return None
+
+    def _present(self) -> int:
+        return sum(seat.failures < _ABSENT_AFTER for seat in self._seats.values())
 
     def _poll(self, now: float) -> tuple[_Seat, Request] | None:
         self._writes_in_a_row = 0
-        due = [seat for seat in self._seats.values() if seat.due <= now]
-        present = sum(not seat.absent for seat in self._seats.values())
         # An absent unit waits until all others were asked.
-        if self._polls_since_probe < present or now < self._probe_from:
-            due = [seat for seat in due if not seat.absent]
-        if not due:
+        probing = now >= self._probe_from and self._polls_since_probe >= self._present()
+        turn: _Seat | None = None
+        for seat in self._seats.values():
+            if (
+                seat.due <= now
+                and (turn is None or seat.due < turn.due)
+                and (probing or not seat.absent)
+            ):
+                turn = seat
+        if turn is None:
             return None
-        seat = min(due, key=lambda seat: seat.due)
-        self._polls_since_probe = 0 if seat.absent else self._polls_since_probe + 1
-        return seat, seat.unit.poll
+        self._polls_since_probe = 0 if turn.absent else self._polls_since_probe + 1
+        self._polls_since_upkeep += 1
+        return turn, turn.unit.poll
 
     def _next_look(self, seat: _Seat) -> float:
         return max(seat.due, self._probe_from) if seat.absent else seat.due
@@ -270,7 +314,9 @@ class ModbusBus:
                 if not was_absent:
                     seat.unit.absent(f"unit {seat.unit.address} on bus {self.id} does not answer")
             return
-        seat.failures = 0
+        if seat.failures:
+            seat.failures = 0
+            seat.look_at = self._look_at = 0.0
         if request == seat.unit.poll:
             seat.due = started + self._config.poll_ms / 1000
         if reply.exception is not None:
@@ -278,26 +324,32 @@ class ModbusBus:
             if request == seat.unit.poll:
                 seat.due = now + _REFUSED_SECONDS
             else:
-                seat.refused_until = now + _REFUSED_SECONDS
+                seat.refused_until = seat.look_at = now + _REFUSED_SECONDS
         seat.unit.answered(request, reply, now)
 
     # --- the line -----------------------------------------------------------------------------
 
-    async def _transact(self, link: Link, request: Request) -> Reply | None:
-        """Ask once. ``None``: no valid answer in time."""
+    async def _transact(
+        self, link: Link, request: Request, patience: float
+    ) -> tuple[Reply | None, bool]:
+        """Ask once. The valid answer that came in time, if any, and whether anything was heard."""
         frame = encode_request(request)
         await self._quiet(link)
         link.write(frame)
         await link.drain()
         self._health.count("requests")
         on_wire = (len(frame) + reply_size(request)) * _BITS_PER_BYTE / self._config.baud
-        reply = await self._receive(link, request, on_wire + self._config.timeout_ms / 1000)
+        asked = _now()
+        reply, heard = await self._receive(link, request, asked + on_wire + patience)
+        now = _now()
         if reply is None:
             self._health.count("timeouts")
-            self._quiet_from = _now() + max(self._silence, _LATE_SECONDS)
+            self._quiet_from = now + max(self._silence, _LATE_SECONDS)
         else:
-            self._quiet_from = _now() + self._silence
-        return reply
+            self._quiet_from = now + self._silence
+            # Forgotten slowly: by half in about 70 answers.
+            self._slowest_answer = max(now - asked - on_wire, 0.99 * self._slowest_answer)
+        return reply, heard > 0
 
     async def _quiet(self, link: Link) -> None:
         """Return when the line was silent for long enough; drop what is heard meanwhile.
@@ -305,32 +357,39 @@ class ModbusBus:
         A line that never falls silent is used nevertheless after one time-out.
         """
         limit = _now() + self._config.timeout_ms / 1000
-        while (now := _now()) < limit:
-            data = await _read_within(link, max(0.0, self._quiet_from - now))
+        while _now() < limit:
+            data = await link.read(self._quiet_from)
             if not data:
                 return
             self._health.count("bytes_garbage", len(data))
             self._quiet_from = _now() + self._silence
 
-    async def _receive(self, link: Link, request: Request, seconds: float) -> Reply | None:
-        buffer = bytearray()
+    async def _receive(
+        self, link: Link, request: Request, deadline: float
+    ) -> tuple[Reply | None, int]:
+        """The reply, if it came, and how many bytes were heard."""
+        buffer = b""
         heard = 0
-        deadline = _now() + seconds
-        while (left := deadline - _now()) > 0 and heard < 4 * MAX_FRAME:
-            data = await _read_within(link, left)
+        while heard < 4 * MAX_FRAME:
+            data = await link.read(deadline)
+            if not data:
+                break
             heard += len(data)
             buffer += data[: 4 * MAX_FRAME]
             while buffer:
-                used, reply = decode_reply(bytes(buffer), request)
-                del buffer[:used]
+                used, reply = decode_reply(buffer, request)
+                buffer = buffer[used:]
                 if reply is not None:
-                    self._health.count("bytes_garbage", heard - _size(reply, request))
-                    return reply
+                    if garbage := heard - _size(reply, request):
+                        self._health.count("bytes_garbage", garbage)
+                    return reply, heard
                 if used == 0:
                     break
+            if _now() >= deadline:
+                break
         self._health.count("bytes_garbage", heard)
         self._health.count("replies_damaged", int(heard > 0))
-        return None
+        return None, heard
 
 
 def poll_cycle_seconds(baud: int, polls: Iterable[Request]) -> float:
@@ -339,7 +398,7 @@ def poll_cycle_seconds(baud: int, polls: Iterable[Request]) -> float:
     More than ``LONGEST_CYCLE_SECONDS`` loses taps of keys: fewer units on a bus, or a higher baud
     rate.
     """
-    silence = max(3.5 * _BITS_PER_BYTE / baud, _SHORTEST_SILENCE_SECONDS)
+    silence = _silence_seconds(baud)
     return sum(
         (len(encode_request(poll)) + reply_size(poll)) * _BITS_PER_BYTE / baud
         + silence
@@ -352,16 +411,9 @@ def _size(reply: Reply, request: Request) -> int:
     return 5 if reply.exception is not None else reply_size(request)
 
 
-async def _read_within(link: Link, seconds: float) -> bytes:
-    """What is read within so many seconds; empty where nothing is. Raises ``LinkLost``."""
-    try:
-        async with asyncio.timeout(seconds):
-            data = await link.read()
-    except TimeoutError:
-        return b""
-    if len(data) > MAX_FRAME:
-        await asyncio.sleep(0)  # a flood must not keep the event loop for itself
-    return data
+def _silence_seconds(baud: int) -> float:
+    """Between two frames (MODBUS over Serial Line V1.02, 2.5.1.1)."""
+    return max(_SILENCE_BYTES * _BITS_PER_BYTE / baud, _SHORTEST_SILENCE_SECONDS)
 
 
 async def _open_link(port: str, baud: int) -> Link:

@@ -6,6 +6,7 @@ and FC15. Inputs read 1 while their contact is closed to the common terminal.
 
 import asyncio
 from collections.abc import Mapping
+from math import inf
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -28,9 +29,9 @@ from edge.drivers.roles import LampPattern, PressCallback, StatusCallback
 CHANNELS = 8
 _REWRITE_SECONDS = 5.0
 """A module that lost its power for a moment comes back dark and says nothing of it."""
-_REWRITE_APART_SECONDS = 0.1
-"""Units whose lamps are all written at once keep the bus from the keys for a whole cycle: a tap
-would be lost. So each unit's turn comes so much later than its neighbour's."""
+_FLASH_WITHIN_SECONDS = 2.0
+"""A flash answers a press. The bus may be busy with units that are away for longer than it lasts:
+it is shown late rather than never."""
 
 Channel = Annotated[int, Field(ge=0, lt=CHANNELS)]
 
@@ -87,14 +88,22 @@ class ModbusKeypad:
         self._bus = bus
         # Polls come at best every few milliseconds and at worst every 60: the first that sees a
         # key down counts, else a short tap would need two.
-        self._core = KeypadCore(device_id, config.keys, config.lamps, on_status, press_seconds=0.0)
+        self._core = KeypadCore(
+            device_id,
+            config.keys,
+            config.lamps,
+            on_status,
+            press_seconds=0.0,
+            flash_within_seconds=_FLASH_WITHIN_SECONDS,
+        )
         self._written: tuple[bool, ...] | None = None
         """The outputs as the module confirmed them; ``None``: not known for sure."""
         self._sent: tuple[bool, ...] = ()
         self._polled = False
         """Its keys were seen: a module that only took its lamps would not see a press yet."""
         self._rewrite_at = 0.0
-        self._rewrite_seconds = _REWRITE_SECONDS + config.unit % 16 * _REWRITE_APART_SECONDS
+        self._levels: tuple[int, ...] | None = None
+        """The inputs as they were read last."""
         self._refused: dict[Function, int] = {}
         """Exception codes by the functions that the module refuses now."""
 
@@ -106,7 +115,7 @@ class ModbusKeypad:
 
     def set_lamp(self, lamp: str, pattern: LampPattern) -> None:
         self._core.set_lamp(lamp, pattern, asyncio.get_running_loop().time())
-        self._bus.wake()
+        self._bus.wake(self)
 
     def counters(self) -> Mapping[str, int]:
         return self._core.counters()
@@ -124,31 +133,44 @@ class ModbusKeypad:
 
     def wish(self, at: float) -> Request | None:
         wanted = self._outputs(at)
-        if not self._config.lamps or (wanted == self._written and at < self._rewrite_at):
+        if not self._config.lamps or wanted == self._written:
+            self._core.lamps_shown(at)
             return None
-        request = write_coils(self.address, 0, wanted)
-        if self._written is not None and at < self._rewrite_at:
+        if self._written is not None:
             pairs = zip(wanted, self._written, strict=True)
             differing = [channel for channel, (new, old) in enumerate(pairs) if new != old]
             if len(differing) == 1:
-                request = write_coil(self.address, differing[0], wanted[differing[0]])
-        self._sent = wanted
+                return self._write(write_coil(self.address, differing[0], wanted[differing[0]]), at)
+        return self._write(write_coils(self.address, 0, wanted), at)
+
+    def next_wish(self, at: float) -> float:
+        change = self._core.next_lamp_change(at)
+        return inf if change is None else change
+
+    def upkeep(self, at: float) -> Request | None:
+        if not self._config.lamps or at < self._rewrite_at:
+            return None
+        return self._write(write_coils(self.address, 0, self._outputs(at)), at)
+
+    def _write(self, request: Request, at: float) -> Request:
+        self._sent = self._outputs(at)
         self._written = None  # until it is confirmed
         return request
 
     def answered(self, request: Request, reply: Reply, at: float) -> None:
-        self._refused.pop(request.function, None)
+        if self._refused:
+            self._refused.pop(request.function, None)
         if reply.exception is not None:
             self._refused[request.function] = reply.exception
         elif request.function is Function.READ_INPUTS:
             self._polled = True
-            for key, channel in self._config.keys.items():
-                down = (reply.values[channel] == 1) != self._config.keys_active_low
-                self._core.sample(key, down, at)
+            self._read(reply.values, at)
         else:
             self._written = self._sent
+            if self._sent == self._outputs(at):
+                self._core.lamps_shown(at)
             if request.function is Function.WRITE_COILS:
-                self._rewrite_at = at + self._rewrite_seconds
+                self._rewrite_at = at + _REWRITE_SECONDS
         if self._refused:
             function, code = next(iter(self._refused.items()))
             detail = f"{function.name.lower()} is refused by the module with exception {code}"
@@ -156,8 +178,16 @@ class ModbusKeypad:
         elif self._polled:
             self._core.present()
 
+    def _read(self, levels: tuple[int, ...], at: float) -> None:
+        if levels == self._levels and self._core.due() is None:
+            return  # nothing is pressed and nothing has changed, as in nearly all polls
+        self._levels = levels
+        for key, channel in self._config.keys.items():
+            self._core.sample(key, (levels[channel] == 1) != self._config.keys_active_low, at)
+
     def absent(self, why: str) -> None:
         self._polled = False
+        self._levels = None
         self._written = None
         self._refused.clear()
         self._core.absent(why)

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TypeVar
 
 MAX_FRAME = 256
@@ -19,6 +20,8 @@ MAX_UNIT = 247
 _Message = TypeVar("_Message")
 _COIL_ON = 0xFF00
 _EXCEPTION = 0x80
+_REMEMBERED = 512
+"""Frames whose meaning is kept: a bus says the same few things all day."""
 _MAX_DATA = 250
 """Bytes of bits or registers in one reply: 2000 bits."""
 
@@ -131,7 +134,9 @@ def _request(
 # --- bytes ------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def encode_request(request: Request) -> bytes:
+    """The frame."""
     match request.function:
         case Function.READ_COILS | Function.READ_INPUTS:
             data = struct.pack(">HH", request.address, request.count)
@@ -166,6 +171,7 @@ def reply_size(request: Request) -> int:
     return 5 + (request.count + 7) // 8 if request.function in READS else 8
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def decode_reply(data: bytes, request: Request) -> tuple[int, Reply | None]:
     """The reply to ``request`` at the head of ``data``: how many bytes are done with, and it.
 

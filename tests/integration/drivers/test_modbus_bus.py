@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from contract.names import DeviceStatus
+from edge.drivers import modbus_io
 from edge.drivers.modbus_bus import BusConfig, ModbusBus, poll_cycle_seconds
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
 from edge.drivers.modbus_rtu import read_inputs
@@ -102,6 +103,61 @@ async def test_an_absent_unit_does_not_silence_the_others(tmp_path: Path) -> Non
         assert all(
             {1, 3} <= set(asked[first:second]) for first, second in itertools.pairwise(probes)
         )
+
+
+async def test_a_unit_that_falls_silent_is_asked_again_after_the_others(tmp_path: Path) -> None:
+    log = Log()
+    units = [1, 2, 3]
+    async with FarEnd(tmp_path, units) as far, bus_of(far.plug.path, units, log):
+        await log.status("unit-2", DeviceStatus.ONLINE)
+        await far.modules[1].polls(5)
+        far.absent.add(2)
+        fell_silent = len(far.requests)
+        await log.status("unit-2", DeviceStatus.OFFLINE)
+        asked = [pdu.dev_id for pdu in far.requests[fell_silent:]]
+        questions = [index for index, unit in enumerate(asked) if unit == 2]
+        assert len(questions) >= 3
+        assert all(
+            {1, 3} <= set(asked[first:second]) for first, second in itertools.pairwise(questions)
+        )
+
+
+async def test_taps_are_heard_beside_an_absent_unit_however_long_the_time_out(
+    tmp_path: Path,
+) -> None:
+    log = Log()
+    units = [1, 2]
+    async with (
+        FarEnd(tmp_path, units) as far,
+        bus_of(far.plug.path, units, log, timeout_ms=1000),
+    ):
+        await log.status("unit-1", DeviceStatus.ONLINE)
+        far.absent.add(2)
+        await log.status("unit-2", DeviceStatus.OFFLINE)
+        for _ in range(8):
+            far.modules[1].inputs[0] = True
+            await asyncio.sleep(0.3)  # how long the finger is on the key
+            far.modules[1].inputs[0] = False
+            await asyncio.sleep(0.15)
+        await log.until(lambda: len(log.presses) == 8)
+
+
+async def test_lamps_are_written_again_by_one_unit_in_a_round_of_polls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modbus_io, "_REWRITE_SECONDS", 0.0)  # all of them, all the time
+    log = Log()
+    units = [1, 2, 3, 4, 5]
+    async with FarEnd(tmp_path, units) as far, bus_of(far.plug.path, units, log):
+        for unit in units:
+            await log.status(f"unit-{unit}", DeviceStatus.ONLINE)
+        await far.modules[1].polls(3)
+        begin = len(far.requests)
+        await far.modules[1].polls(20)
+        kinds = [pdu.function_code for pdu in far.requests[begin:]]
+    writes = [index for index, kind in enumerate(kinds) if kind == 15]
+    assert len(writes) > len(units)
+    assert all(second - first > len(units) for first, second in itertools.pairwise(writes))
 
 
 async def test_a_cable_that_comes_loose_and_comes_back_heals_by_itself(tmp_path: Path) -> None:

@@ -1,12 +1,19 @@
 """What a keypad on an I/O module wants of its bus, without a bus."""
 
+import asyncio
+from math import inf
+
 from contract.names import DeviceId, DeviceStatus
 from edge.drivers.config import Role
+from edge.drivers.keys import BLINK_SECONDS, FLASH_SECONDS
 from edge.drivers.modbus_bus import BusConfig, ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
-from edge.drivers.modbus_rtu import Reply
+from edge.drivers.modbus_rtu import Reply, Request
+from edge.drivers.roles import LampPattern
 
-CYCLE_SECONDS = 0.06
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _ignore(device: DeviceId, status: DeviceStatus, detail: str) -> None:
@@ -34,9 +41,8 @@ def keypads(count: int) -> list[ModbusKeypad]:
     ]
 
 
-def confirm(keypad: ModbusKeypad, at: float) -> bool:
-    """Write the lamps if that is wanted; whether it was."""
-    request = keypad.wish(at)
+def confirm(keypad: ModbusKeypad, request: Request | None, at: float) -> bool:
+    """Answer what the keypad wants to be written; whether it wanted anything."""
     if request is None:
         return False
     reply = Reply(request.unit, request.function, request.address, request.count)
@@ -46,17 +52,57 @@ def confirm(keypad: ModbusKeypad, at: float) -> bool:
 
 def test_lamps_that_were_confirmed_are_left_alone_for_a_while_and_written_again() -> None:
     (keypad,) = keypads(1)
-    assert confirm(keypad, 0.0)
-    assert not any(confirm(keypad, tick * CYCLE_SECONDS) for tick in range(1, 80))
-    assert any(confirm(keypad, tick * CYCLE_SECONDS) for tick in range(80, 200))
+    assert confirm(keypad, keypad.wish(0.0), 0.0)
+    assert keypad.wish(100.0) is None
+    assert keypad.next_wish(0.0) == inf, "no need to ask again"
+    assert keypad.upkeep(4.9) is None
+    assert confirm(keypad, keypad.upkeep(5.0), 5.0)
+    assert keypad.upkeep(9.9) is None
 
 
-def test_the_units_of_a_bus_do_not_all_write_their_lamps_in_the_same_cycle() -> None:
-    units = keypads(16)
-    assert all(confirm(keypad, 0.0) for keypad in units), "at the start all of them write"
-    in_a_cycle = [
-        sum(confirm(keypad, tick * CYCLE_SECONDS) for keypad in units) for tick in range(1, 1000)
-    ]
-    assert sum(in_a_cycle) > len(units), "each was written again"
-    assert max(in_a_cycle) <= len(units) // 2
-    assert max(in_a_cycle[:120]) <= 2, "in the first round they come one by one"
+async def test_a_lamp_that_blinks_tells_when_it_will_want_to_be_written() -> None:
+    (keypad,) = keypads(1)
+    before = now()
+    keypad.set_lamp("accepted", LampPattern.BLINK)
+    after = now()
+    assert confirm(keypad, keypad.wish(after), after)
+    change = keypad.next_wish(after)
+    assert before + BLINK_SECONDS <= change <= after + BLINK_SECONDS
+    assert keypad.wish(change) is not None
+
+
+async def test_a_flash_that_could_not_be_written_in_time_is_still_shown_for_its_length() -> None:
+    (keypad,) = keypads(1)
+    keypad.set_lamp("accepted", LampPattern.FLASH)
+    at = now()
+    assert keypad.wish(at) is not None, "and this write is lost"
+    late = keypad.wish(at + 1.0)
+    assert late is not None
+    assert late.values[0] == 1
+    assert confirm(keypad, late, at + 1.1)
+    assert keypad.wish(at + 1.2) is None
+    end = keypad.next_wish(at + 1.2)
+    assert end == at + 1.1 + FLASH_SECONDS
+    dark = keypad.wish(end)
+    assert dark is not None
+    assert dark.values[0] == 0
+
+
+async def test_a_flash_lasts_no_longer_when_its_lamp_is_lit_already() -> None:
+    (keypad,) = keypads(1)
+    keypad.set_lamp("accepted", LampPattern.FLASH)
+    at = now()
+    assert confirm(keypad, keypad.wish(at), at)
+    keypad.set_lamp("accepted", LampPattern.FLASH)
+    at = now()
+    assert keypad.wish(at) is None
+    assert keypad.next_wish(at) == at + FLASH_SECONDS
+
+
+async def test_a_flash_that_nobody_could_see_for_long_is_forgotten() -> None:
+    (keypad,) = keypads(1)
+    keypad.set_lamp("accepted", LampPattern.FLASH)
+    assert keypad.wish(now()) is not None
+    late = keypad.wish(now() + 60.0)
+    assert late is not None
+    assert late.values[0] == 0
