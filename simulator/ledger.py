@@ -1,8 +1,27 @@
 """What really happened at the devices: every press, answer, paper and call, in loop time.
 
 Nothing in here was told by the daemon; it is what fingers did and eyes could see.
+
+**When a press is answered.** One answer answers one press, the oldest at its station that was not
+answered yet; so a press that was lost is missed by the last of its row, and counts.
+
+- At a caller and an evaluator, a flash of ``accepted`` or ``refused`` answers. What the screen
+  shows is seen too, but it is the same answer once more and answers nobody else.
+- At the dispenser, ``refused`` answers. ``accepted`` only promises: the paper answers, or a
+  ``refused`` that comes later because the paper failed. A paper that is torn or void does not.
+- Flashes that overlap melt into one light, which says less than each alone. A light that goes on
+  answers one press. When it goes out, it has answered whoever pressed while it shone and saw it
+  shine for a whole flash from then on; and in any case one press for each flash's time that it
+  shone, or part of one.
+- Keys that go down together are one hand (somebody leans on the panel): one light is an answer
+  to a hand, as nobody could tell four flashes at once from one. Its papers are counted.
+
+Limits: of two presses within one flash, at different keys but not together, a light can't say
+which it answered; and presses that nobody could answer (down, unplugged) are owed nothing, so
+they take an answer only when no other press waits for it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +31,18 @@ from simulator.perception import Showing, Sight, TicketPaper, numbers_on, read_p
 
 ANSWER_SECONDS = 5.0
 """A person who has seen nothing for so long after a press calls it broken."""
+PAPER_SECONDS = 35.0
+"""After an accepted press at the dispenser there is paper or a refusal by then: a slip lives for
+30 s, and the refusal has the time of any answer."""
 FLASH_SECONDS = 0.28
 """A lamp that answers by a flash is lit for 0.3 s from the press on."""
-ANSWER_LAMPS = frozenset({"accepted", "refused"})
+LATE_SECONDS = 0.1
+"""On a bus the end of a flash may come so much later than its beginning did."""
+HAND_SECONDS = 0.05
+"""Keys that go down within this are under one hand."""
+DISPENSER = "dispenser"
+ACCEPTED, REFUSED = "accepted", "refused"
+ANSWER_LAMPS = frozenset({ACCEPTED, REFUSED})
 CALLING_KEYS = frozenset({"call_next"})
 """After these a screen calls somebody new; a recall looks like the blinking before it."""
 MAX_SAMPLES = 100_000
@@ -28,9 +56,13 @@ class Press:
     station: str
     key: str
     at: float
-    lamp_lit: bool
-    """An answer to an earlier press was still to be seen."""
-    answered_at: float | None = None
+    promised: bool = False
+    """Accepted by the dispenser: there should be paper."""
+
+    @property
+    def until(self) -> float:
+        """When it must have been answered."""
+        return self.at + (PAPER_SECONDS if self.promised else ANSWER_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +70,11 @@ class Unanswered:
     station: str
     key: str
     at: float
+    promised: bool
 
     def __str__(self) -> str:
-        return f"{self.key} at {self.station}"
+        what = f"{self.key} at {self.station}"
+        return f"{what}, accepted but without paper" if self.promised else what
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +92,7 @@ def station_of_screen(window: int) -> str:
 
 
 class Ledger:
-    """Takes everything in, and settles each press once its time is over."""
+    """Takes everything in, and settles each press that is not answered in its time."""
 
     def __init__(self, excuse: Excuse) -> None:
         self._excuse = excuse
@@ -74,56 +108,58 @@ class Ledger:
         """Texts of screens that called more than one number."""
         self.press_to_led_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
         self.press_to_paper_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
-        self._open: deque[Press] = deque()
+        self._open: list[Press] = []
+        """Not answered yet, the oldest first."""
         self._wanting_led: dict[str, Press] = {}
-        self._wanting_paper: deque[Press] = deque()
-        self._lit: dict[str, set[str]] = {}
+        self._lit_since: dict[tuple[str, str], float] = {}
+        """By station and lamp."""
         self._calling: dict[int, str | None] = {}
-        self._shown: dict[int, Sight] = {}
-        """What each screen said last, dark moments aside."""
 
     @property
     def unsettled(self) -> int:
-        """Presses whose time is not over."""
+        """Presses that may still be answered."""
         return len(self._open)
 
     def pressed(self, station: str, key: str, at: float) -> None:
         self.presses += 1
-        press = Press(station, key, at, lamp_lit=bool(self._lit.get(station)))
+        press = Press(station, key, at)
         self._open.append(press)
         if key in CALLING_KEYS:
             self._wanting_led[station] = press
-        if station == "dispenser":
-            self._wanting_paper.append(press)
 
     def lamp(self, station: str, lamp: str, lit: bool, at: float) -> None:
         if lamp not in ANSWER_LAMPS:
             return
-        shining = self._lit.setdefault(station, set())
         if lit:
-            shining.add(lamp)
-        else:
-            shining.discard(lamp)
-        for press in self._unanswered_at(station, at):
-            # A lamp that goes out answers only who found it lit and made it shine for longer.
-            if lit or (press.lamp_lit and at - press.at >= FLASH_SECONDS):
-                press.answered_at = at
-        if station == "dispenser" and lamp == "refused" and lit and self._wanting_paper:
-            self._wanting_paper.popleft()
+            self._lit_since[station, lamp] = at
+            self._flash(station, lamp, at)
+            return
+        since = self._lit_since.pop((station, lamp), at)
+        made_it_longer = [
+            press
+            for press in self._waiting_for(lamp, station, at)
+            if since <= press.at <= at - FLASH_SECONDS
+        ]
+        for press in made_it_longer:
+            self._answer(press, lamp)
+        flashes = math.ceil((at - since - LATE_SECONDS) / FLASH_SECONDS)
+        for _ in range(flashes - 1 - len(made_it_longer)):
+            self._flash(station, lamp, at)
 
     def paper(self, paper: Paper) -> TicketPaper | None:
         """A piece of paper came out; the ticket on it, if it is one."""
         ticket = read_paper(paper)
-        for press in self._unanswered_at("dispenser", paper.finished_at):
-            press.answered_at = paper.finished_at
         if ticket is None:
             self.other_papers += 1
             return None
         self.papers.append(ticket)
-        if len(self._wanting_paper) == 1 and not ticket.reprint:
-            self.press_to_paper_seconds.append(ticket.at - self._wanting_paper[0].at)
-        if self._wanting_paper:
-            self._wanting_paper.popleft()
+        waiting = self._owed(DISPENSER, ticket.at)
+        if waiting:
+            press = next((press for press in waiting if press.promised), waiting[0])
+            self._open.remove(press)
+            seconds = ticket.at - press.at
+            if len(waiting) == 1 and not ticket.reprint and seconds <= ANSWER_SECONDS:
+                self.press_to_paper_seconds.append(seconds)
         return ticket
 
     def screen(self, window: int, text: str, at: float) -> Sight:
@@ -139,12 +175,6 @@ class Ledger:
                 self.press_to_led_seconds.append(at - wanting.at)
         if sight.showing not in {Showing.DARK, Showing.CALLING}:  # a call blinks
             self._calling[window] = None
-        if self._shown.get(window) != sight and sight.showing not in {Showing.IDLE, Showing.DARK}:
-            # Idle texts change by themselves, and a call blinks by itself.
-            for press in self._unanswered_at(station, at):
-                press.answered_at = at
-        if sight.showing is not Showing.DARK:
-            self._shown[window] = sight
         return sight
 
     def _called(self, window: int, number: str, at: float) -> None:
@@ -152,25 +182,40 @@ class Ledger:
             self._calling[window] = number
             self.calls.append(Call(at, window, number))
 
-    def _unanswered_at(self, station: str, at: float) -> list[Press]:
-        return [
-            press
-            for press in self._open
-            if press.station == station and press.answered_at is None and press.at < at
-        ]
+    def _flash(self, station: str, lamp: str, at: float) -> None:
+        """An answer to the oldest that waits for it, and to the other keys under the same hand."""
+        waiting = self._waiting_for(lamp, station, at)
+        for press in waiting:
+            if press.at - waiting[0].at <= HAND_SECONDS:
+                self._answer(press, lamp)
+
+    def _answer(self, press: Press, lamp: str) -> None:
+        if lamp == ACCEPTED and press.station == DISPENSER:
+            press.promised = True
+        else:
+            self._open.remove(press)
+
+    def _waiting_for(self, lamp: str, station: str, at: float) -> list[Press]:
+        """Whom this lamp may answer: those who saw nothing yet; if there is none, ``refused``
+        tells those who were promised paper."""
+        owed = self._owed(station, at)
+        new = [press for press in owed if not press.promised]
+        return new if new or lamp == ACCEPTED else owed
+
+    def _owed(self, station: str, at: float) -> list[Press]:
+        """The open presses of a station that could be answered; all, if none could."""
+        here = [press for press in self._open if press.station == station and press.at < at]
+        return [press for press in here if self._excuse(station, press.at, at) is None] or here
 
     def settle(self, now: float) -> list[Unanswered]:
         """Decide about every press whose time is over; those that should have been answered."""
+        over = [press for press in self._open if press.until < now]
+        self._open = [press for press in self._open if press.until >= now]
         found: list[Unanswered] = []
-        while self._open and self._open[0].at + ANSWER_SECONDS < now:
-            press = self._open.popleft()
-            if self._wanting_paper and self._wanting_paper[0] is press:
-                self._wanting_paper.popleft()
-            if press.answered_at is not None:
-                continue
-            if self._excuse(press.station, press.at, press.at + ANSWER_SECONDS) is not None:
+        for press in over:
+            if self._excuse(press.station, press.at, press.until) is not None:
                 self.repeated += 1
             else:
-                found.append(Unanswered(press.station, press.key, press.at))
+                found.append(Unanswered(press.station, press.key, press.at, press.promised))
         self.unanswered += found
         return found

@@ -1,11 +1,47 @@
 """What fingers did and eyes saw, settled press by press."""
 
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.drivers.keys import Lamp
+from edge.drivers.roles import LampPattern
 from simulator.devices import Paper, QrCode, TextLine
-from simulator.ledger import ANSWER_SECONDS, Ledger
+from simulator.ledger import ANSWER_SECONDS, PAPER_SECONDS, Ledger
 
 
 def nobody_is_excused(station: str, begin: float, end: float) -> None:
     return None
+
+
+def flashes(see: Callable[[bool, float], None], answers: Sequence[float]) -> None:
+    """What is seen of a lamp that is told to flash at these times."""
+    lamp, lit = Lamp(), False
+    moments = sorted({*answers, *(at + 0.3 for at in answers)})
+    for at in moments:
+        if at in answers:
+            lamp.set(LampPattern.FLASH, at)
+        if lamp.lit(at) != lit:
+            lit = not lit
+            see(lit, at)
+
+
+def seen_at(ledger: Ledger, station: str, lamp: str) -> Callable[[bool, float], None]:
+    return lambda lit, at: ledger.lamp(station, lamp, lit, at)
+
+
+def live(ledger: Ledger, station: str, presses: Sequence[float], answers: Sequence[float]) -> None:
+    """Presses at these times, and the lamp ``refused`` told to flash at those, in order of time."""
+    edges: list[tuple[float, bool]] = []
+    flashes(lambda lit, at: edges.append((at, lit)), answers)
+    happenings: list[tuple[float, bool | None]] = [*((at, None) for at in presses), *edges]
+    for at, lit in sorted(happenings, key=lambda each: each[0]):
+        if lit is None:
+            ledger.pressed(station, "satisfied", at)
+        else:
+            ledger.lamp(station, "refused", lit, at)
 
 
 def settled(ledger: Ledger) -> Ledger:
@@ -61,20 +97,139 @@ def test_a_lamp_that_only_tells_of_something_else_answers_nobody() -> None:
 
 def test_the_end_of_somebody_elses_flash_is_no_answer() -> None:
     ledger = Ledger(nobody_is_excused)
-    ledger.pressed("dispenser", "payment", 1.0)
-    ledger.lamp("dispenser", "accepted", True, 1.1)
-    ledger.pressed("dispenser", "enquiry", 1.2)
-    ledger.lamp("dispenser", "accepted", False, 1.4)  # 0.3 s after the first press
-    assert [str(press) for press in settled(ledger).unanswered] == ["enquiry at dispenser"]
+    ledger.pressed("caller-1", "finish", 1.0)
+    ledger.lamp("caller-1", "accepted", True, 1.1)
+    ledger.pressed("caller-1", "call_next", 1.2)
+    ledger.lamp("caller-1", "accepted", False, 1.4)  # 0.3 s after the first press
+    assert [str(press) for press in settled(ledger).unanswered] == ["call_next at caller-1"]
 
 
 def test_a_flash_that_was_made_longer_is_an_answer() -> None:
     ledger = Ledger(nobody_is_excused)
-    ledger.pressed("dispenser", "payment", 1.0)
-    ledger.lamp("dispenser", "accepted", True, 1.1)
-    ledger.pressed("dispenser", "enquiry", 1.2)
-    ledger.lamp("dispenser", "accepted", False, 1.51)
+    ledger.pressed("caller-1", "finish", 1.0)
+    ledger.lamp("caller-1", "accepted", True, 1.1)
+    ledger.pressed("caller-1", "call_next", 1.2)
+    ledger.lamp("caller-1", "accepted", False, 1.51)
     assert settled(ledger).unanswered == []
+
+
+def test_one_flash_answers_one_press_and_the_lost_one_beside_it_is_seen() -> None:
+    ledger = Ledger(nobody_is_excused)
+    ledger.pressed("caller-1", "call_next", 1.0)  # lost on the wire
+    ledger.pressed("caller-1", "call_next", 2.0)
+    ledger.lamp("caller-1", "accepted", True, 2.05)
+    ledger.lamp("caller-1", "accepted", False, 2.35)
+    ledger.screen(1, "A001 请到1号窗口", 2.05)  # the same answer once more
+    assert len(settled(ledger).unanswered) == 1
+
+
+@pytest.mark.parametrize("lost", range(5))
+def test_of_five_hasty_presses_each_that_is_lost_is_seen(lost: int) -> None:
+    presses = [1.0 + 0.27 * n for n in range(5)]
+    ledger = Ledger(nobody_is_excused)
+    live(ledger, "evaluator-2", presses, [at + 0.03 for at in presses if at != presses[lost]])
+    assert len(settled(ledger).unanswered) == 1
+
+
+@given(
+    gaps=st.lists(st.floats(0.26, 2.0), min_size=1, max_size=8),
+    delays=st.lists(st.floats(0.002, 0.08), min_size=9, max_size=9),
+)
+def test_presses_as_fast_as_a_hand_is_and_all_answered_are_never_called_lost(
+    gaps: list[float], delays: list[float]
+) -> None:
+    presses = [1.0]
+    for gap in gaps:
+        presses.append(presses[-1] + gap)
+    ledger = Ledger(nobody_is_excused)
+    answers = [at + delay for at, delay in zip(presses, delays, strict=False)]
+    live(ledger, "evaluator-2", presses, answers)
+    assert settled(ledger).unanswered == []
+
+
+def test_a_light_over_two_flashes_answers_two_who_pressed_before_it_went_on() -> None:
+    ledger = Ledger(nobody_is_excused)
+    live(ledger, "evaluator-2", [1.0, 1.3], [1.5, 1.7])
+    assert settled(ledger).unanswered == []
+
+
+def test_a_light_that_goes_out_late_is_no_second_answer() -> None:
+    ledger = Ledger(nobody_is_excused)
+    ledger.pressed("evaluator-2", "satisfied", 1.0)  # lost
+    ledger.pressed("evaluator-2", "satisfied", 3.0)
+    ledger.lamp("evaluator-2", "accepted", True, 3.03)
+    ledger.lamp("evaluator-2", "accepted", False, 3.37)
+    assert len(settled(ledger).unanswered) == 1
+
+
+def test_who_leans_on_all_keys_has_one_answer_to_the_hand() -> None:
+    ledger = Ledger(nobody_is_excused)
+    for key in ("very_satisfied", "satisfied", "neutral", "dissatisfied"):
+        ledger.pressed("evaluator-2", key, 1.0)
+    ledger.lamp("evaluator-2", "refused", True, 1.05)
+    ledger.lamp("evaluator-2", "refused", False, 1.35)
+    assert settled(ledger).unanswered == []
+
+
+def test_who_leans_on_the_dispenser_gets_a_paper_for_each_key() -> None:
+    ledger = Ledger(nobody_is_excused)
+    for key in ("payment", "enquiry", "new-connection"):
+        ledger.pressed("dispenser", key, 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [1.02, 1.03, 1.04])
+    ledger.paper(ticket("A001", at=1.5))
+    ledger.paper(ticket("B001", at=2.0, ticket_id="0" * 25 + "2"))
+    assert [str(press) for press in settled(ledger).unanswered] == [
+        "new-connection at dispenser, accepted but without paper"
+    ]
+
+
+def test_an_answer_that_nobody_waited_for_is_none_to_who_comes_next() -> None:
+    ledger = Ledger(nobody_is_excused)
+    ledger.lamp("caller-1", "accepted", True, 1.0)
+    ledger.pressed("caller-1", "start", 1.1)
+    ledger.lamp("caller-1", "accepted", False, 1.3)
+    assert len(settled(ledger).unanswered) == 1
+
+
+def test_an_accepted_press_without_paper_is_unanswered() -> None:
+    ledger = Ledger(nobody_is_excused)
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [1.02])
+    ledger.settle(1.0 + PAPER_SECONDS)
+    assert ledger.unanswered == []  # it may still come
+    assert [str(press) for press in settled(ledger).unanswered] == [
+        "payment at dispenser, accepted but without paper"
+    ]
+
+
+def test_a_refusal_instead_of_the_promised_paper_is_an_answer() -> None:
+    ledger = Ledger(nobody_is_excused)
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [1.02])
+    flashes(seen_at(ledger, "dispenser", "refused"), [31.0])
+    assert settled(ledger).unanswered == []
+
+
+def test_slips_that_fail_one_after_the_other_are_each_refused_by_one_long_light() -> None:
+    ledger = Ledger(nobody_is_excused)
+    presses = [1.0 + 0.27 * n for n in range(5)]
+    for at in presses:
+        ledger.pressed("dispenser", "payment", at)
+        ledger.lamp("dispenser", "accepted", True, at + 0.01)
+        ledger.lamp("dispenser", "accepted", False, at + 0.26)
+    flashes(seen_at(ledger, "dispenser", "refused"), [at + 30 for at in presses])
+    assert settled(ledger).unanswered == []
+
+
+def test_paper_for_a_press_that_was_owed_nothing_leaves_the_next_one_to_its_own() -> None:
+    """The daemon dies after the first press; the slip of the first comes last, or never."""
+    ledger = Ledger(lambda _, begin, __: "the daemon was not ready" if begin < 2.0 else None)
+    ledger.pressed("dispenser", "payment", 1.0)
+    ledger.pressed("dispenser", "payment", 4.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [4.02])
+    ledger.paper(ticket(at=4.5))
+    assert settled(ledger).unanswered == []
+    assert ledger.repeated == 1
 
 
 def test_an_answer_after_the_deadline_is_none() -> None:
@@ -101,11 +256,10 @@ def test_a_call_that_only_blinks_is_no_answer() -> None:
     assert len(settled(ledger).unanswered) == 1
 
 
-def test_the_screen_above_the_caller_answers_it_and_gives_the_time_to_the_led() -> None:
+def test_the_screen_above_the_caller_gives_the_time_to_the_led() -> None:
     ledger = Ledger(nobody_is_excused)
     ledger.pressed("caller-1", "call_next", 1.0)
     ledger.screen(1, "A001 请到1号窗口", 1.025)
-    assert settled(ledger).unanswered == []
     assert [round(seconds, 3) for seconds in ledger.press_to_led_seconds] == [0.025]
 
 
@@ -149,8 +303,9 @@ def test_a_refused_press_waits_for_no_paper() -> None:
     assert list(ledger.press_to_paper_seconds) == [0.5]
 
 
-def test_torn_paper_and_void_paper_are_no_tickets() -> None:
+def test_torn_paper_and_void_paper_are_no_tickets_and_no_answers() -> None:
     ledger = Ledger(nobody_is_excused)
+    ledger.pressed("dispenser", "payment", 0.5)
     whole = ticket(at=1.0)
     torn = Paper(1, whole.items, 0.0, 1.0, complete=False, interrupted=False, length_mm=50.0)
     void_line = TextLine("--- 以上作废 VOID ABOVE ---", 1, 1, False, "center")
@@ -159,6 +314,7 @@ def test_torn_paper_and_void_paper_are_no_tickets() -> None:
     assert ledger.paper(void) is None
     assert ledger.papers == []
     assert ledger.other_papers == 2
+    assert len(settled(ledger).unanswered) == 1
 
 
 def test_a_press_with_an_excuse_is_repeated_by_the_person_and_not_counted() -> None:
