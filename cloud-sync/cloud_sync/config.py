@@ -78,7 +78,7 @@ class Page(_Section):
     password_file: Path | None = Field(
         None,
         description="its password: whoever can open the page is told it",
-        examples=["/etc/nowserving/dashboards-password"],
+        examples=["/run/credentials/nowserving-sync.service/dashboards-password"],
     )
     framed_by: tuple[Origin, ...] = Field(
         (),
@@ -223,5 +223,5 @@ path = "/var/lib/nowserving-sync/centre.db"
 host = "127.0.0.1"
 port = 8090
 websocket_port = 9001
-password_file = "/etc/nowserving/dashboards-password"
+password_file = "/run/credentials/nowserving-sync.service/dashboards-password"
 """

@@ -18,36 +18,7 @@ from messaging.broker import (
 )
 from messaging.session import MqttConfig, PublishRefused, SessionLost, TlsConfig, connect
 from tests.support.broker import USERS, free_port, mosquitto_path, running_broker
-
-
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-def make_certificates(folder: Path, ca: str, *names: str) -> None:
-    """A certificate authority and what it signed, as broker-config/README.md says."""
-    folder.mkdir(exist_ok=True)
-    openssl(
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-days", "2", "-subj", f"/CN={ca}"),
-        *("-keyout", f"{folder}/{ca}.key", "-out", f"{folder}/{ca}.crt"),
-        *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
-    )
-    extensions = folder / "extensions"
-    extensions.write_text(
-        "subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\nkeyUsage=digitalSignature\n"
-    )
-    for name in names:
-        openssl(
-            *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-subj", f"/CN={name}"),
-            *("-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.csr"),
-        )
-        openssl(
-            *("x509", "-req", "-in", f"{folder}/{name}.csr", "-days", "2"),
-            *("-CA", f"{folder}/{ca}.crt", "-CAkey", f"{folder}/{ca}.key", "-CAcreateserial"),
-            *("-extfile", str(extensions), "-out", f"{folder}/{name}.crt"),
-        )
+from tests.support.certificates import make_certificates
 
 
 async def test_a_hall_is_who_its_certificate_says(tmp_path: Path) -> None:
