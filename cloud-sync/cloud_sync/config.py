@@ -1,5 +1,6 @@
 """The centre's configuration: one TOML file, checked before anything starts."""
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -178,8 +179,10 @@ def _problem(detail: ErrorDetails) -> str:
     key = ".".join(location) or "the file"
     section = _section(location[:-1]) or SyncConfig
     if detail["type"] == "extra_forbidden":
-        known = ", ".join(sorted(section.model_fields))
-        return f"{key}: unknown key; known here: {known}"
+        known = sorted(section.model_fields)
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
     what = "is missing" if detail["type"] == "missing" else detail["msg"]
     what = what.removeprefix("Value error, ")
     example = _example(section, location[-1]) if location else ""

@@ -40,6 +40,8 @@ port = "many"
 
 [strore]
 path = "x"
+
+[colour]
 """,
     )
     with pytest.raises(ConfigInvalid) as invalid:
@@ -50,14 +52,15 @@ path = "x"
         'mqtt.host: is missing; right would be, for example: host = "127.0.0.1"',
         "mqtt.port: Input should be less than or equal to 65535",
         "mqtt.protocol: ",
-        "mqtt.pasword_file: unknown key; known here: ",
+        "mqtt.pasword_file: unknown key; did you mean password_file?",
         "page.port: ",
         "port = 8090",
         "store: is missing; right would be, for example: [store] path = ",
-        "strore: unknown key; known here: mqtt, page, presence, store",
+        "strore: unknown key; did you mean store?",
+        "colour: unknown key; known here: mqtt, page, presence, store",
     ):
         assert part in text
-    assert len(invalid.value.problems) == 7
+    assert len(invalid.value.problems) == 8
 
 
 def test_keys_that_belong_together_are_asked_for_together(tmp_path: Path) -> None:
