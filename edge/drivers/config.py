@@ -1,5 +1,6 @@
 """What every device's configuration has in common: its place in the hall, and what it occupies."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -9,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from contract.names import SLUG_PATTERN, Strict, WindowNumber
 
+_THIS_MACHINE = re.compile(r"//(127\.0\.0\.1|\[::1\])(?=[:/]|$)")
 _URL = re.compile(r"^[a-z0-9]+://", re.IGNORECASE)
 
 InputName = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
@@ -74,9 +76,14 @@ def each_on_its_own(places: Mapping[str, int], what: str) -> None:
 
 
 def port_claim(port: str) -> str:
-    """The claim on a serial port, a device file or a ``socket://host:port``; a host's letter case
-    makes no difference, a path's does."""
-    return f"port:{port.lower() if _URL.match(port) else port}"
+    """The claim on a serial port, a device file or a ``socket://host:port``.
+
+    All names of one thing make one claim: a link and the file it leads to, where that is plugged
+    in now; a host in capitals; this machine as ``localhost`` or by its loopback address.
+    """
+    if _URL.match(port):
+        return f"port:{_THIS_MACHINE.sub('//localhost', port.lower())}"
+    return f"port:{os.path.realpath(port)}"
 
 
 def conflicts(holders: Mapping[str, Iterable[str]]) -> list[str]:

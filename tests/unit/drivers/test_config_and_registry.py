@@ -1,6 +1,7 @@
 """Device configurations: what is refused, what is claimed, and how drivers are found."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -149,3 +150,18 @@ def test_two_drivers_of_one_name_and_one_without_a_name_are_refused() -> None:
         drivers([bell, bell])
     with pytest.raises(TypeError, match="NamelessConfig needs a field driver"):
         drivers([Driver(NamelessConfig, lambda *_: pytest.fail("not built"))])
+
+
+def test_two_names_of_one_port_are_one_claim(tmp_path: Path) -> None:
+    port, by_id = tmp_path / "ttyUSB0", tmp_path / "usb-FTDI-if00"
+    port.touch()
+    by_id.symlink_to(port)
+    assert port_claim(str(port)) == port_claim(str(by_id))
+    assert port_claim("/dev/serial/by-id/absent") == "port:/dev/serial/by-id/absent"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.1", "[::1]"])
+def test_all_names_of_this_machine_are_one_claim(host: str) -> None:
+    assert port_claim(f"socket://{host}:9100") == port_claim("socket://localhost:9100")
+    assert port_claim(f"socket://{host}:9100") != port_claim("socket://localhost:9101")
+    assert port_claim(f"socket://{host}:9100") != port_claim("socket://127.0.0.12:9100")
