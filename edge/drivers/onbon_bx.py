@@ -47,6 +47,8 @@ CONTROLLER = 0x8000
 """Our own address, as the source of what we send."""
 
 ANY_DEVICE_TYPE = 0xFE
+_NEAREST = 0xFFFE
+"""Whatever card hears it; it answers with its own address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +154,10 @@ def _unescape(escaped: bytes) -> bytes | None:
 
 # --- commands and replies -----------------------------------------------------------------------
 
-Colour = Literal["red", "green", "yellow"]
-
 _COLOURS = {"red": b"\\C1", "green": b"\\C2", "yellow": b"\\C3"}
 _SHOW = b"\xa3\x06"
+_ACKNOWLEDGED_GROUP = 0xA0
+"""An answer to any command; not verified with a card, and no other command is ever sent."""
 _DOTS = 0x8000
 """In x and width: the unit is one dot, not eight."""
 
@@ -235,11 +237,16 @@ class Reply:
     error: int
 
 
-def read_reply(frame: Frame) -> Reply | None:
-    """``None`` where the frame is no reply: another host's frame, or the echo of our own."""
-    if frame.source == CONTROLLER or len(frame.data) < 3:
+def read_reply(frame: Frame, address: int) -> Reply | None:
+    """``None`` where the frame is no reply of the card at ``address`` to "show this": another
+    card's, another host's, the answer to another command, or the echo of our own."""
+    if frame.destination != CONTROLLER or len(frame.data) < 3:
         return None
-    return Reply(frame.data[0], frame.data[1], frame.data[2])
+    if frame.source != address and (address != _NEAREST or frame.source == CONTROLLER):
+        return None
+    reply = Reply(frame.data[0], frame.data[1], frame.data[2])
+    answers = frame.data[:2] == _SHOW or reply.group == _ACKNOWLEDGED_GROUP
+    return reply if answers else None
 
 
 # --- the driver ---------------------------------------------------------------------------------
@@ -329,6 +336,10 @@ class OnbonScreen:
         self._blinks_left = 0
         self._changed = asyncio.Event()
         self._reply: asyncio.Future[Reply] | None = None
+        self._unanswered = b""
+        """The frame that was sent last, where its answer may still come."""
+        self._late_replies = 0
+        """So many answers may still come to frames other than the one in question."""
 
     def counters(self) -> Mapping[str, int]:
         return self._health.counters()
@@ -353,6 +364,7 @@ class OnbonScreen:
         try:
             link = await open_link(self._config.port, baud=self._config.baud)
             self._health.count("opened")
+            self._unanswered = b""
             await run_together(self._read(link), self._serve(link))
         except OSError as error:
             self._health.report(DeviceStatus.OFFLINE, str(error))
@@ -374,10 +386,16 @@ class OnbonScreen:
             by = message.size if message.reason == "bytes_garbage" else 1
             self._health.count(message.reason, by)
             return
-        reply = read_reply(message)
+        reply = read_reply(message, self._config.address)
         if reply is None:
             self._health.count("frames_foreign")
         elif self._reply is None or self._reply.done():
+            self._health.count("replies_unexpected")
+            self._unanswered = b""
+        elif self._late_replies:
+            # It may well be this frame's; then the frame is sent once more than needed. A line
+            # that is not there must never pass for shown.
+            self._late_replies -= 1
             self._health.count("replies_unexpected")
         else:
             if reply.error:
@@ -433,13 +451,18 @@ class OnbonScreen:
         return False
 
     async def _exchange(self, link: Link, frame: bytes) -> Reply | None:
+        self._late_replies = 1 if self._unanswered not in (b"", frame) else 0
         self._reply = asyncio.get_running_loop().create_future()
         link.write(frame)
+        self._unanswered = frame
         try:
             async with asyncio.timeout(_REPLY_SECONDS):
-                return await self._reply
+                reply = await self._reply
         except TimeoutError:
             return None
+        else:
+            self._unanswered = b""
+            return reply
         finally:
             self._reply = None
 

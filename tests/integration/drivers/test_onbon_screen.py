@@ -9,12 +9,12 @@ import pytest
 
 from contract.names import DeviceStatus
 from edge.drivers.health import OncePerChange
-from edge.drivers.onbon_bx import OnbonConfig, OnbonScreen
+from edge.drivers.onbon_bx import CONTROLLER, Frame, OnbonConfig, OnbonScreen, encode_frame
 from edge.drivers.roles import ScreenLine
 from edge.drivers.supervisor import Supervisor
 from simulator.devices.bx_screen import ScreenUpdate, VirtualBxScreen
 from simulator.devices.endpoint import Endpoint, PtyEndpoint, TcpEndpoint
-from tests.integration.drivers.far_end import TIMEOUT, Statuses, until
+from tests.integration.drivers.far_end import TIMEOUT, Plug, Statuses, until
 
 CALL = ScreenLine("A012 请到 3 号窗口")
 
@@ -144,6 +144,38 @@ async def test_a_silent_bar_is_offline_and_the_line_is_there_when_it_answers(
         far.power_on()
         await until(lambda: far.text == CALL.text)
         await statuses.reach(DeviceStatus.ONLINE)
+
+
+async def test_the_late_answer_to_an_old_line_does_not_confirm_the_new_one(
+    tmp_path: Path,
+) -> None:
+    """A card that is busy answers the first frame only when the second is on its way."""
+    plug = Plug(tmp_path)
+    answer = encode_frame(Frame(CONTROLLER, 1, b"\xa3\x06\x00\x00\x00"))
+
+    async def shown(text: str) -> None:
+        """Return when a frame with this text was received."""
+        data = b""
+        async with asyncio.timeout(TIMEOUT):
+            while text.encode("gb2312") not in data or not data.endswith(b"\x5a"):
+                data += await plug.receive(1)
+
+    try:
+        async with served(plug.path) as (screen, statuses):
+            screen.show(ScreenLine("A001"))
+            await shown("A001")
+            screen.show(ScreenLine("A002"))
+            await shown("A002")
+            plug.send(answer)
+            await until(lambda: screen.counters().get("replies_unexpected", 0) == 1)
+            assert screen.counters().get("shown", 0) == 0
+            assert DeviceStatus.ONLINE not in statuses.seen
+            await shown("A002")
+            plug.send(answer)
+            await statuses.reach(DeviceStatus.ONLINE)
+            assert screen.counters()["shown"] == 1
+    finally:
+        plug.pull()
 
 
 async def test_noise_and_losses_delay_a_line_and_never_stop_it(far: VirtualBxScreen) -> None:

@@ -246,7 +246,7 @@ async def test_the_virtual_bar_reads_every_frame_and_its_answer_is_read(area: Te
     assert shown.colour == area.colour
     (answer,) = decode_all(wall.sent)
     assert isinstance(answer, Frame)
-    assert read_reply(answer) == Reply(0xA3, 0x06, 0)
+    assert read_reply(answer, 1) == Reply(0xA3, 0x06, 0)
 
 
 # --- text and replies ---------------------------------------------------------------------------
@@ -279,9 +279,18 @@ def test_any_text_can_be_shown(text: str, colour: str) -> None:
 
 
 def test_the_echo_of_our_own_frame_is_no_reply() -> None:
-    assert read_reply(Frame(1, CONTROLLER, b"\xa3\x06\x01\x00\x00")) is None
-    assert read_reply(Frame(CONTROLLER, 1, b"\xa3\x06")) is None
-    assert read_reply(Frame(CONTROLLER, 1, b"\xa3\x06\x07\x00\x00")) == Reply(0xA3, 6, 7)
+    assert read_reply(Frame(1, CONTROLLER, b"\xa3\x06\x01\x00\x00"), 1) is None
+    assert read_reply(Frame(CONTROLLER, 1, b"\xa3\x06"), 1) is None
+    assert read_reply(Frame(CONTROLLER, 1, b"\xa3\x06\x07\x00\x00"), 1) == Reply(0xA3, 6, 7)
+
+
+def test_the_answer_of_another_card_or_to_another_command_confirms_nothing() -> None:
+    done = b"\xa3\x06\x00\x00\x00"
+    assert read_reply(Frame(CONTROLLER, 2, done), 1) is None
+    assert read_reply(Frame(0x8001, 1, done), 1) is None
+    assert read_reply(Frame(CONTROLLER, 1, b"\xa2\x00\x00\x00\x00"), 1) is None
+    assert read_reply(Frame(CONTROLLER, 7, done), 0xFFFE) == Reply(0xA3, 6, 0), "whoever is near"
+    assert read_reply(Frame(CONTROLLER, CONTROLLER, done), 0xFFFE) is None
 
 
 # --- what is a repeat ---------------------------------------------------------------------------
