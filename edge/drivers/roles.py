@@ -8,7 +8,7 @@ A driver fills one or more of these roles. The rules that hold for all of them:
 - All methods are called from the event loop's thread, and callbacks arrive there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -143,6 +143,3 @@ class Keypad(Device, Protocol):
     def set_lamp(self, lamp: str, pattern: LampPattern) -> None:
         """Set a lamp. A lamp that is not wired is no error and does nothing."""
         ...
-
-
-Closer = Callable[[], Awaitable[None]]
