@@ -1,7 +1,6 @@
 """One run of the demo: put the hall up, let it live, let it come to rest, count."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 from simulator import chaos, layout, truth
 from simulator.hall import HallOptions, VirtualHall
 from simulator.tasks import in_background
-from simulator.truth import Evidence, Tickets, Verdict
+from simulator.truth import Evidence, Tickets, Unreadable, Verdict
 from simulator.web import serve_pages
 
 SETTLE_SECONDS = 60.0
@@ -127,7 +126,7 @@ def _unrest(hall: VirtualHall) -> tuple[int, list[str]]:
     try:
         here, there = hall.count_events()
         printing = Tickets(truth.read_journal(hall.places.journal)).in_state("printing")
-    except sqlite3.Error as error:
+    except Unreadable as error:
         return -1, [*unrest, str(error)]
     if here != there:
         unrest.append(f"the centre has {there} of {here} events")
@@ -154,8 +153,8 @@ def gather(hall: VirtualHall) -> Evidence:
     try:
         evidence.journal = truth.read_journal(hall.places.journal)
         evidence.centre = truth.read_centre(hall.places.centre_database, layout.HALL)
-    except sqlite3.Error as error:
-        evidence.failures = [f"journal or centre can't be read: {error}"]
+    except Unreadable as error:
+        evidence.failures = [f"can't be read: {error}"]
     return evidence
 
 
@@ -170,7 +169,7 @@ def _status_line(hall: VirtualHall) -> str:
     figures, people = hall.figures(), hall.people.snapshot()
     try:
         here, there = hall.count_events()
-    except sqlite3.Error:
+    except Unreadable:
         here = there = 0
     kills = figures["kills"]
     down = [name for name, program in hall.programs.items() if not program.ready]

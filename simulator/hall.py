@@ -291,7 +291,7 @@ class VirtualHall:
 
     def count_events(self) -> tuple[int, int]:
         """How many events the journal and the centre's database have. Reads both files, so call
-        it in a thread. Raises ``sqlite3.Error`` while they are not there."""
+        it in a thread. Raises ``Unreadable`` while they are not there."""
         return truth.progress(self.places.journal, self.places.centre_database, layout.HALL)
 
     def _watch(self) -> None:

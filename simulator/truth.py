@@ -8,8 +8,8 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -62,19 +62,24 @@ class Record:
         return str(self.body.get("data", {}).get("ticket", ""))
 
 
+class Unreadable(Exception):
+    """A database that can't be read now, or holds no events; the message names it and why."""
+
+
 def read_journal(path: Path) -> list[Record]:
-    """All events of a hall's journal, in order. Raises ``sqlite3.Error``."""
-    with closing(_open(path)) as database:
+    """All events of a hall's journal, in order. Raises ``Unreadable``."""
+    with _reading(path) as database:
         rows = database.execute("SELECT body FROM events ORDER BY position")
-        return [_record(json.loads(body)) for (body,) in rows]
+        bodies = [_body(text) for (text,) in rows]
+        return [Record(str(body["epoch"]), int(body["sequence"]), body) for body in bodies]
 
 
 def progress(journal: Path, centre: Path, hall: str) -> tuple[int, int]:
     """How many events the hall's journal and the centre's database have. Raises
-    ``sqlite3.Error``."""
-    with closing(_open(journal)) as database:
+    ``Unreadable``."""
+    with _reading(journal) as database:
         (here,) = database.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
-    with closing(_open(centre)) as database:
+    with _reading(centre) as database:
         (there,) = database.execute(
             "SELECT coalesce(sum(s.events), 0) FROM streams s "
             "JOIN halls h ON h.id = s.hall WHERE h.name = ?",
@@ -84,22 +89,32 @@ def progress(journal: Path, centre: Path, hall: str) -> tuple[int, int]:
 
 
 def read_centre(path: Path, hall: str) -> list[Record]:
-    """All events of a hall that the centre keeps. Raises ``sqlite3.Error``."""
-    with closing(_open(path)) as database:
+    """All events of a hall that the centre keeps. Raises ``Unreadable``."""
+    with _reading(path) as database:
         rows = database.execute(
             "SELECT s.epoch, e.seq, e.body FROM events e JOIN streams s ON s.id = e.stream "
             "JOIN halls h ON h.id = s.hall WHERE h.name = ? ORDER BY s.id, e.seq",
             (hall,),
         )
-        return [Record(epoch, seq, json.loads(body)) for epoch, seq, body in rows]
+        return [Record(epoch, seq, _body(text)) for epoch, seq, text in rows]
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Whatever is wrong with the file, or with what stands in it, is ``Unreadable``."""
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=10)) as database:
+            yield database
+    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"{path.name}: {error!r}") from error
 
 
-def _record(body: Mapping[str, Any]) -> Record:
-    return Record(str(body["epoch"]), int(body["sequence"]), body)
+def _body(text: str) -> Mapping[str, Any]:
+    body = json.loads(text)
+    if not isinstance(body, dict) or not isinstance(body.get("data", {}), dict):
+        raise ValueError(f"{text[:100]!r} is no event")
+    return body
 
 
 @dataclass

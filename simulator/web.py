@@ -12,7 +12,6 @@ it through somebody's browser: ``Host`` must be a name of this machine (DNS rebi
 import asyncio
 import json
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +26,7 @@ from aiohttp import WSMsgType, web
 from simulator.hall import BadAction, VirtualHall
 from simulator.perception import read_screen
 from simulator.tasks import in_background
+from simulator.truth import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class HallPage:
         """How many events the journal has, and how many of them the centre keeps."""
         while True:
             if self._browsers:
-                with suppress(sqlite3.Error):  # no journal yet, or busy: the last count stands
+                with suppress(Unreadable):  # no journal yet, or busy: the last count stands
                     here, there = await asyncio.to_thread(self._hall.count_events)
                     self._events = {"journaled": here, "at_centre": there}
                     self._dirty.set()

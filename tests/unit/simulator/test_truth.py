@@ -1,15 +1,27 @@
 """Each wrong is found when it is really there, and a good run has none."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simulator.ledger import Call
 from simulator.perception import TicketPaper
-from simulator.truth import Evidence, Record, judge, percentiles_ms
+from simulator.truth import (
+    Evidence,
+    Record,
+    Unreadable,
+    judge,
+    percentiles_ms,
+    progress,
+    read_centre,
+    read_journal,
+)
 
 DAY = date(2026, 3, 2)
 EPOCH = "01JNAB00000000000000000000"
@@ -241,3 +253,34 @@ def test_who_waits_is_told_by_the_last_event(
 def test_percentiles_are_nearest_rank_and_none_where_nothing_was_measured() -> None:
     assert percentiles_ms([n / 1000 for n in range(1, 101)]) == {"p50": 50.0, "p99": 99.0}
     assert percentiles_ms([]) == {"p50": None, "p99": None}
+
+
+def journal_with(path: Path, *bodies: str | bytes) -> Path:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE events (position INTEGER PRIMARY KEY, body)")
+        database.executemany("INSERT INTO events (body) VALUES (?)", [(body,) for body in bodies])
+    return path
+
+
+def test_a_journal_is_read_in_its_order(tmp_path: Path) -> None:
+    bodies = [f'{{"epoch": "{EPOCH}", "sequence": "{seq}", "data": {{}}}}' for seq in (1, 2)]
+    records = read_journal(journal_with(tmp_path / "journal.db", *bodies))
+    assert [record.place for record in records] == [(EPOCH, 1), (EPOCH, 2)]
+
+
+def test_a_file_that_is_missing_or_none_is_unreadable_for_every_reader(tmp_path: Path) -> None:
+    missing, noise = tmp_path / "missing.db", tmp_path / "noise.db"
+    noise.write_bytes(b"what a broken card gives" * 200)
+    for path in (missing, noise):
+        with pytest.raises(Unreadable, match=path.name):
+            read_journal(path)
+        with pytest.raises(Unreadable, match=path.name):
+            read_centre(path, "demo")
+        with pytest.raises(Unreadable, match=path.name):
+            progress(path, path, "demo")
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '"text"', "{}", '{"data": []}', b"\xff\xfe"])
+def test_what_is_no_event_makes_a_journal_unreadable(tmp_path: Path, body: str | bytes) -> None:
+    with pytest.raises(Unreadable, match=r"journal\.db"):
+        read_journal(journal_with(tmp_path / "journal.db", body))
