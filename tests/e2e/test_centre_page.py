@@ -93,12 +93,18 @@ async def test_the_centres_page_shows_halls_moves_and_never_goes_empty(
     await expect(issued).not_to_have_text(str(before), timeout=PATIENCE_MS)
     await expect(issued).to_have_class("moved")
 
+    # Names in the language of the page; where there are none, the ids.
+    await expect(page.locator("#name")).to_have_text("滨江营业厅")
+    await expect(page.locator("#services .service")).to_have_text(["enquiry", "缴费"])
+
     # English, by keyboard, and it stays in the address.
     await page.locator("button[data-lang=en]").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator("#link")).to_have_text("Live")
     await expect(page.locator("html")).to_have_attribute("lang", "en")
     assert "lang=en" in page.url
+    await expect(page.locator("#name")).to_have_text("Riverside")
+    await expect(page.locator("#services .service")).to_have_text(["enquiry", "Payment"])
     await page.locator("#halls button").first.focus()
     await page.keyboard.press("ArrowDown")
     await expect(page.locator("#name")).to_have_text("hall-b")
@@ -139,6 +145,25 @@ async def test_the_centres_page_fits_a_phone(
     await expect(page.locator("#windows li")).to_have_count(3, timeout=PATIENCE_MS)
     await picture(page, "centre-390-zh")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    await page.close()
+
+
+async def test_a_document_that_is_not_a_halls_leaves_the_page_as_it_is(
+    broker: Broker, centre: CentreProcess, browser: Browser
+) -> None:
+    """Some brokers hand retained messages to whoever subscribes to anything."""
+    page = await browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(f"http://127.0.0.1:{centre.page_port}/?lang=en")
+    await expect(page.locator("#link")).to_have_text("Live", timeout=PATIENCE_MS)
+    async with connect(broker.client("centre")) as session:
+        for told in (b"{", b"[]", b"null", b'{"hall": "hall-0"}', b'{"hall": 1, "services": []}'):
+            await session.publish(topics.live("hall-0"), told)
+    await send(broker, "hall-a", TEXTS, head=len(TEXTS))
+    await expect(page.locator("#name")).to_have_text("hall-a", timeout=PATIENCE_MS)
+    await expect(page.locator("#halls li")).to_have_count(1)
+    assert errors == []
     await page.close()
 
 

@@ -30,6 +30,8 @@ function duration(seconds) {
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
+const nameOf = (names, id) => names?.[language] ?? Object.values(names ?? {})[0] ?? id;
+const hallName = (hall) => nameOf(hall.name, hall.hall);
 const clock = (date) => date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 // --- drawing ---------------------------------------------------------------------------------
@@ -137,20 +139,22 @@ function drawList() {
   const wanted = $("filter").value.trim().toLowerCase();
   $("filter").hidden = halls.size <= 8;
   const shown = [...halls.values()]
-    .filter((hall) => hall.hall.includes(wanted))
+    .filter((hall) => `${hall.hall} ${hallName(hall)}`.toLowerCase().includes(wanted))
     .sort((a, b) => a.hall.localeCompare(b.hall))
     .slice(0, HALLS_SHOWN);
   each($("halls"), shown, (hall) => hall.hall, (hall) => {
     const row = make("li");
     const button = make("button");
     button.type = "button";
-    button.append(make("span", "dot"), make("span", "name", hall.hall),
+    button.append(make("span", "dot"), make("span", "name"),
       make("span", "waiting"), make("span", "more"));
     button.addEventListener("click", () => select(hall.hall));
     row.append(button);
     return row;
   }, (row, hall) => {
-    const [dot, , waiting, more] = row.firstChild.children;
+    const [dot, name, waiting, more] = row.firstChild.children;
+    name.textContent = hallName(hall);
+    row.firstChild.title = hall.hall;
     dot.className = `dot ${hall.behind && hall.presence === "online" ? "attention" : presenceClass(hall)}`;
     row.firstChild.setAttribute("aria-current", String(hall.hall === selected));
     say(waiting, `${t("waiting")} ${number(waitingOf(hall))}`);
@@ -161,9 +165,10 @@ function drawList() {
 }
 
 function drawHall(hall) {
-  $("hall").setAttribute("aria-label", hall.hall);
-  if ($("name").textContent !== hall.hall) {
-    $("name").textContent = hall.hall;
+  $("hall").setAttribute("aria-label", hallName(hall));
+  $("name").textContent = hallName(hall);
+  if ($("name").dataset.hall !== hall.hall) {
+    $("name").dataset.hall = hall.hall;
     ["today", "windows", "legend", "stack", "devices"].forEach((id) => $(id).replaceChildren());
     $("services").tBodies[0].replaceChildren();
     delete $("share").dataset.value;
@@ -202,7 +207,6 @@ function drawServices(services) {
   each(body, services, (one) => one.service, (one) => {
     const row = make("tr");
     const cells = ["service", "number", "number", "wait"].map((name) => make("td", name));
-    cells[0].textContent = one.service;
     cells[1].append(make("span", "quantity"));
     cells[2].append(make("span"));
     const range = make("div", "range");
@@ -213,6 +217,8 @@ function drawServices(services) {
     row.append(...cells);
     return row;
   }, (row, one) => {
+    row.children[0].textContent = nameOf(one.name, one.service);
+    row.children[0].title = one.service;
     row.children[1].dataset.label = t("waiting");
     row.children[2].dataset.label = t("called");
     say(row.children[1].firstChild, number(one.waiting));
@@ -313,9 +319,10 @@ function take(topic, payload, settings) {
   }
   let told;
   try { told = JSON.parse(new TextDecoder().decode(payload)); } catch { return; }
+  if (topic === settings.topics.network && told !== null) network = told;
+  else if (typeof told?.hall === "string" && Array.isArray(told.services)) halls.set(told.hall, told);
+  else return; // some brokers hand every retained message to whoever subscribes to anything
   lastHeard = Date.now();
-  if (topic === settings.topics.network) network = told;
-  else if (typeof told.hall === "string") halls.set(told.hall, told);
   drawSoon();
 }
 
@@ -338,6 +345,7 @@ async function start() {
     username: settings.username,
     password: settings.password,
     clientId: `page-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`,
+    protocolVersion: 4, // MQTT 3.1.1: some brokers speak nothing else by WebSocket
     keepalive: 15,
     reconnectPeriod: 2000,
     connectTimeout: 8000,
