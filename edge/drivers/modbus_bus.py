@@ -50,8 +50,13 @@ _REFUSED_SECONDS = 2.0
 """What a unit answered with an exception isn't asked again for so long."""
 _WRITES_IN_A_ROW = 4
 """Then one poll, so that lamps can't deafen the keys."""
-_PROBE_SECONDS = 0.020
-"""An absent unit is waited for as long as the others take twice over, and at least so long."""
+_SHORTEST_PATIENCE_SECONDS = 0.025
+"""A silent unit is waited for as long as answers take of late, twice over, and at least so long:
+with this pause and its neighbours' polls, a tap still lasts longer than a round."""
+_FULL_PATIENCE_EVERY = 8
+"""Questions in a row to a silent unit: one of so many waits for the whole time-out, so that a unit
+much slower than its neighbours is found too."""
+_SHORTEST_WAIT_SECONDS = 0.001
 _NEVER = float("inf")
 
 LinkOpener = Callable[[str, int], Awaitable[Link]]
@@ -72,7 +77,8 @@ class BusConfig(Strict):
     timeout_ms: Annotated[int, Field(ge=10, le=1000)] = Field(
         default=60,
         title="Time-out, ms",
-        description="How long a unit may take to begin its answer, beyond the time on the wire.",
+        description="How long a unit may take to begin its answer, beyond the time on the wire. "
+        "One that is silent is mostly waited for less, by what the others need.",
     )
     retries: Annotated[int, Field(ge=0, le=3)] = Field(
         default=1,
@@ -213,6 +219,7 @@ class ModbusBus:
 
     async def _serve(self, link: Link) -> None:
         self._health.count("opened")
+        self._slowest_answer = 0.0
         self._health.report(DeviceStatus.ONLINE, self._config.port)
         while True:
             seat, request = await self._next()
@@ -227,12 +234,16 @@ class ModbusBus:
                 self._settle(seat, request, reply, started)
 
     def _patience(self, seat: _Seat) -> float:
-        """How long the unit may take to answer. Each question to one that is absent deafens the
-        bus for so long; what its neighbours need for an answer tells what it would need."""
+        """How long the unit may take to begin its answer.
+
+        A silent one deafens the bus for so long. What answers took of late on this line tells
+        what this one would take; where nobody answers, nobody is kept waiting either.
+        """
         timeout = self._config.timeout_ms / 1000
-        if not seat.absent or not self._slowest_answer:
+        thorough = (seat.failures + 1) % _FULL_PATIENCE_EVERY == 0
+        if thorough or not self._slowest_answer or not self._answering():
             return timeout
-        return min(timeout, max(_PROBE_SECONDS, 2 * self._slowest_answer))
+        return min(timeout, max(_SHORTEST_PATIENCE_SECONDS, 2 * self._slowest_answer))
 
     # --- whose turn it is ---------------------------------------------------------------------
 
@@ -245,6 +256,8 @@ class ModbusBus:
             if work is not None:
                 return work
             until = min(self._look_at, *map(self._next_look, self._seats.values()), now + 1.0)
+            # Not at once: a silent unit that is due may have to wait until others are.
+            until = max(until, now + _SHORTEST_WAIT_SECONDS)
             timer = asyncio.get_running_loop().call_at(until, self._wake.set)
             try:
                 await self._wake.wait()
@@ -266,7 +279,7 @@ class ModbusBus:
                     seat.look_at = seat.unit.next_wish(now)
                 if seat.failures == 0:
                     self._look_at = min(self._look_at, seat.look_at)
-        if self._polls_since_upkeep >= self._present():
+        if self._polls_since_upkeep >= self._answering():
             self._polls_since_upkeep = 0
             for seat in self._seats.values():
                 if seat.failures == 0 and seat.refused_until <= now:
@@ -276,29 +289,29 @@ class ModbusBus:
                         return seat, request
         return None
 
-    def _present(self) -> int:
-        return sum(seat.failures < _ABSENT_AFTER for seat in self._seats.values())
+    def _answering(self) -> int:
+        return sum(seat.failures == 0 for seat in self._seats.values())
 
     def _poll(self, now: float) -> tuple[_Seat, Request] | None:
         self._writes_in_a_row = 0
-        # An absent unit waits until all others were asked.
-        probing = now >= self._probe_from and self._polls_since_probe >= self._present()
+        # A unit that did not answer last time waits until all others were asked.
+        probing = self._polls_since_probe >= self._answering()
         turn: _Seat | None = None
         for seat in self._seats.values():
             if (
                 seat.due <= now
                 and (turn is None or seat.due < turn.due)
-                and (probing or not seat.absent)
+                and (seat.failures == 0 or (probing and now >= self._probe_from))
             ):
                 turn = seat
         if turn is None:
             return None
-        self._polls_since_probe = 0 if turn.absent else self._polls_since_probe + 1
+        self._polls_since_probe = 0 if turn.failures else self._polls_since_probe + 1
         self._polls_since_upkeep += 1
         return turn, turn.unit.poll
 
     def _next_look(self, seat: _Seat) -> float:
-        return max(seat.due, self._probe_from) if seat.absent else seat.due
+        return max(seat.due, self._probe_from) if seat.failures else seat.due
 
     def _settle(self, seat: _Seat, request: Request, reply: Reply | None, started: float) -> None:
         """Keep the books of the unit and tell it."""
@@ -347,8 +360,8 @@ class ModbusBus:
             self._quiet_from = now + max(self._silence, _LATE_SECONDS)
         else:
             self._quiet_from = now + self._silence
-            # Forgotten slowly: by half in about 70 answers.
-            self._slowest_answer = max(now - asked - on_wire, 0.99 * self._slowest_answer)
+            # Forgotten slowly: by half in about 700 answers.
+            self._slowest_answer = max(now - asked - on_wire, 0.999 * self._slowest_answer)
         return reply, heard > 0
 
     async def _quiet(self, link: Link) -> None:

@@ -52,6 +52,8 @@ class FarEnd:
         self.noise = b""
         """Sent before every answer."""
         self.answer_delay = 0.0
+        self.slow: dict[int, float] = {}
+        """Seconds that single units take instead."""
         self.damage = 0
         """So many answers to come are damaged."""
         self._framer = FramerRTU(DecodePDU(True))
@@ -106,8 +108,9 @@ class FarEnd:
         if self.damage:
             self.damage -= 1
             frame = frame[:-1] + bytes([frame[-1] ^ 0x55])
-        if self.answer_delay:
-            await asyncio.sleep(self.answer_delay)
+        delay = self.slow.get(pdu.dev_id, self.answer_delay)
+        if delay:
+            await asyncio.sleep(delay)
         self.plug.send(self.noise + frame)
         module.answers += 1
         module.changed.set()

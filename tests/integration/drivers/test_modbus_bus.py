@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contract.names import DeviceStatus
-from edge.drivers import modbus_io
+from edge.drivers import modbus_bus, modbus_io
 from edge.drivers.modbus_bus import BusConfig, ModbusBus, poll_cycle_seconds
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
 from edge.drivers.modbus_rtu import read_inputs
@@ -103,6 +103,24 @@ async def test_an_absent_unit_does_not_silence_the_others(tmp_path: Path) -> Non
         assert all(
             {1, 3} <= set(asked[first:second]) for first, second in itertools.pairwise(probes)
         )
+
+
+async def test_a_unit_much_slower_than_its_neighbours_is_found_after_an_absence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modbus_bus, "_LONGEST_BACK_OFF_SECONDS", 0.25)
+    log = Log()
+    units = [1, 2]
+    async with (
+        FarEnd(tmp_path, units) as far,
+        bus_of(far.plug.path, units, log, timeout_ms=1000),
+    ):
+        await log.status("unit-1", DeviceStatus.ONLINE)
+        far.absent.add(2)
+        await log.status("unit-2", DeviceStatus.OFFLINE)
+        far.slow[2] = 0.3
+        far.absent.clear()
+        await log.status("unit-2", DeviceStatus.ONLINE)
 
 
 async def test_a_unit_that_falls_silent_is_asked_again_after_the_others(tmp_path: Path) -> None:
