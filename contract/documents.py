@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from contract.names import (
     BusinessDay,
@@ -12,6 +12,7 @@ from contract.names import (
     Epoch,
     HallId,
     HallPhase,
+    Language,
     Presence,
     Seconds,
     ServiceId,
@@ -22,6 +23,9 @@ from contract.names import (
 )
 
 Count = Annotated[int, Field(ge=0)]
+
+Names = dict[Language, Annotated[str, StringConstraints(max_length=200)]]
+"""What something is called, in several languages; where there is none, its id is shown."""
 
 
 class WindowStatus(Tolerant):
@@ -44,6 +48,8 @@ class HallState(Tolerant):
     acked: Count = 0
     """seq up to which the centre has said it keeps everything."""
     version: str = ""
+    name: Names = {}
+    service_names: Annotated[dict[ServiceId, Names], Field(max_length=500)] = {}
     clock_synced: bool = True
     business_day: BusinessDay | None = None
     phase: HallPhase | None = None
@@ -68,6 +74,7 @@ class Ack(Tolerant):
 
 class ServiceLive(Tolerant):
     service: ServiceId
+    name: Names = {}
     waiting: Count
     called_today: Count
     wait_p50_seconds: Seconds | None
@@ -86,6 +93,7 @@ class HallLive(Tolerant):
     """Retained by the centre on ``central/v1/halls/{hall}/live``, derived from events."""
 
     hall: HallId
+    name: Names = {}
     presence: Presence
     heartbeat_age_seconds: Seconds | None
     business_day: BusinessDay | None

@@ -288,6 +288,8 @@ class Hall:
             acked=self._journal.acked,
             counters=counters | dict(self._journal.counters),
             clock=self._clock,
+            name=self._config.hall.name,
+            service_names={name: service.name for name, service in self._config.services.items()},
         )
 
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from contract.commands import Refusal
 from contract.documents import HallState as StateDocument
-from contract.documents import WindowStatus
+from contract.documents import Names, WindowStatus
 from contract.events import DeviceChanged
-from contract.names import DeviceId, DeviceStatus, Epoch, HallId, Presence
+from contract.names import DeviceId, DeviceStatus, Epoch, HallId, Presence, ServiceId
 from edge import __version__
 from edge.clock import Clock
 from edge.controller import Controller
@@ -118,6 +118,8 @@ def state_document(
     acked: int,
     counters: dict[str, int],
     clock: Clock,
+    name: Names,
+    service_names: Mapping[ServiceId, Names],
 ) -> StateDocument:
     """The hall as it is now, for ``halls/{hall}/v1/state``."""
     now, state, plan = clock.now(), controller.state, controller.plan
@@ -130,6 +132,8 @@ def state_document(
         head=head,
         acked=acked,
         version=__version__,
+        name=name,
+        service_names=dict(service_names),
         clock_synced=now.synced,
         business_day=state.business_day,
         phase=state.phase,

@@ -15,7 +15,14 @@ from pydantic import BaseModel
 
 from cloud_sync.store import HallFacts, ServiceFacts, Store
 from contract import topics
-from contract.documents import HallLive, HallState, NetworkLive, Satisfaction, ServiceLive
+from contract.documents import (
+    HallLive,
+    HallState,
+    Names,
+    NetworkLive,
+    Satisfaction,
+    ServiceLive,
+)
 from contract.names import SATISFIED_RATINGS, Presence
 from messaging.session import PublishRefused, Session
 
@@ -140,15 +147,20 @@ class Live:
     def _document(self, name: str, hall: _Hall, facts: HallFacts) -> HallLive:
         now = self._monotonic()
         age = None if hall.heard_at is None else now - hall.heard_at
+        state = hall.state
         return HallLive(
             hall=name,
+            name=state.name if state else {},
             presence=self._presence(hall, now),
             heartbeat_age_seconds=age,
             business_day=date.fromisoformat(facts.day.business_day) if facts.day else None,
             updated_at=self._now(),
             events=facts.events,
             behind=_behind(hall.state, facts),
-            services=tuple(map(_service_live, facts.services)),
+            services=tuple(
+                _service_live(each, state.service_names.get(each.service, {}) if state else {})
+                for each in facts.services
+            ),
             windows=facts.windows,
             issued_today=facts.issued,
             finished_today=facts.finished,
@@ -204,9 +216,10 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
     return ordered[max(0, int(rank) - 1)]
 
 
-def _service_live(facts: ServiceFacts) -> ServiceLive:
+def _service_live(facts: ServiceFacts, name: Names) -> ServiceLive:
     return ServiceLive(
         service=facts.service,
+        name=name,
         waiting=facts.waiting,
         called_today=facts.called,
         wait_p50_seconds=percentile(facts.waits_seconds, 50),

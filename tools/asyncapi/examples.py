@@ -90,6 +90,8 @@ _SATISFACTION = Satisfaction(
     rated_share=0.68,
 )
 
+_NAME = {Language.ZH: "滨江营业厅", Language.EN: "Riverside"}
+_SERVICE_NAMES = {"payment": {Language.ZH: "缴费", Language.EN: "Payment"}}
 HALL_STATE = HallState(
     hall=HALL,
     presence=Presence.ONLINE,
@@ -98,6 +100,8 @@ HALL_STATE = HallState(
     head=SEQ,
     acked=SEQ - 2,
     version="0.1.0",
+    name=_NAME,
+    service_names=_SERVICE_NAMES,
     business_day=DAY,
     phase=HallPhase.OPEN,
     waiting={"payment": 4},
@@ -123,6 +127,7 @@ REFUSED_REPLY = CentralReply(
 )
 HALL_LIVE = HallLive(
     hall=HALL,
+    name=_NAME,
     presence=Presence.ONLINE,
     heartbeat_age_seconds=3.2,
     business_day=DAY,
@@ -132,6 +137,7 @@ HALL_LIVE = HallLive(
     services=(
         ServiceLive(
             service="payment",
+            name=_SERVICE_NAMES["payment"],
             waiting=4,
             called_today=58,
             wait_p50_seconds=400.0,

@@ -12,7 +12,7 @@ from cloud_sync.live import RENEW_SECONDS, Live, percentile, satisfaction
 from cloud_sync.reading import read_events
 from cloud_sync.store.sqlite import SqliteStore
 from contract.documents import HallLive, HallState, NetworkLive
-from contract.names import Presence
+from contract.names import Language, Presence
 from messaging.session import Message
 from tests.support.hall_day import EPOCH, HallDay, envelopes
 
@@ -152,6 +152,23 @@ async def test_a_retained_state_is_no_sign_of_life(store: SqliteStore) -> None:
     clock.seconds += 46
     await live.publish_due(session)
     assert session.take()[0][0].presence is Presence.LOST
+
+
+async def test_names_are_passed_on_and_outlive_the_last_will(store: SqliteStore) -> None:
+    session = Recorder()
+    live = Live(store, stale_seconds=45, monotonic=Steady(), now=lambda: NOW)
+    await commit(store, 1, 30)
+    name = {Language.ZH: "滨江营业厅", Language.EN: "Riverside"}
+    payment = {Language.ZH: "缴费", Language.EN: "Payment"}
+    live.on_state(online(name=name, service_names={"payment": payment}), retained=False)
+    live.on_state(HallState(hall="hall-a", presence=Presence.LOST), retained=False)
+    await live.publish_due(session)
+    (hall,) = session.take()[0]
+    assert hall.name == name
+    assert {each.service: each.name for each in hall.services} == {
+        "enquiry": {},
+        "payment": payment,
+    }
 
 
 async def test_the_last_will_does_not_wipe_what_the_hall_said(store: SqliteStore) -> None:
