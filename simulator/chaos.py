@@ -5,6 +5,7 @@ paper or no power for a while. Whatever happens, a run has to end with nothing l
 """
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from simulator.habits import dice_of
 from simulator.hall import BadAction, VirtualHall
 
 PROGRAMS = ("daemon", "broker", "centre")
-SECONDS_PER_KILL = 30.0
+SECONDS_PER_KILL = 20.0
 """Of each program, on average."""
+ALIVE_WITHIN_SECONDS = 6.0
+"""One that is down is started again within its back-off; a kill waits for that, else it would hit
+nobody. A broker that is held down stays down."""
 SECONDS_PER_CABLE = 8.0
 SECONDS_PER_PRINTER_FAULT = 40.0
 PRINTER_FAULTS = ("paper_out", "printer_off")
@@ -37,13 +41,13 @@ class Strike:
 
 
 def plan(seconds: float, cables: Sequence[str], dice: Random) -> list[Strike]:
-    """What goes wrong within so many seconds, in order: each program dies at least three times
-    in two minutes, and at least once however short the time."""
+    """What goes wrong within so many seconds, in order: each program dies at least once in
+    ``SECONDS_PER_KILL``, and at least once however short the time."""
     begin = min(CALM_SECONDS[0], seconds / 4)
     end = max(begin, seconds - CALM_SECONDS[1])
     moments: list[tuple[float, tuple[Action, ...]]] = []
     for program in PROGRAMS:
-        for at in _spread(begin, end, max(1, round(seconds / SECONDS_PER_KILL)), dice):
+        for at in _spread(begin, end, max(1, math.ceil(seconds / SECONDS_PER_KILL)), dice):
             others = [other for other in PROGRAMS if other != program]
             together = [dice.choice(others)] if dice.random() < TOGETHER_SHARE else []
             moments.append(
@@ -81,6 +85,8 @@ async def unleash(hall: VirtualHall, seconds: float | None, seed: int) -> None:
         for strike in plan(seconds or 120.0, hall.fittings.cables, dice):
             await asyncio.sleep(max(0.0, began + strike.at - loop.time()))
             for action in strike.actions:
+                if action["do"] == "kill":
+                    await hall.programs[action["program"]].lives(ALIVE_WITHIN_SECONDS)
                 with suppress(BadAction):  # a cable of a printer that is off
                     hall.perform(action)
         if seconds is not None:

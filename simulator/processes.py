@@ -113,6 +113,12 @@ class Program:
         return self._process.pid if self._process is not None else None
 
     @property
+    def alive(self) -> bool:
+        """There is a process, and nobody has killed it yet."""
+        process = self._process
+        return process is not None and process.returncode is None and not self._killed
+
+    @property
     def held(self) -> bool:
         """It is down and stays down until ``let_run``."""
         return not self._may_run.is_set()
@@ -135,6 +141,17 @@ class Program:
                 f"{self.name} was not ready within {within_seconds:g} s\n{self.log_tail()}"
             ) from None
 
+    async def lives(self, within_seconds: float) -> bool:
+        """Whether there is a process to kill, ready or not, within so many seconds."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                while not self.alive:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def stop(self) -> None:
         """Ask it to end, wait, and insist. An exit code that is not 0 is a failure."""
         if self._keeper is None:
@@ -146,7 +163,7 @@ class Program:
 
     def kill9(self) -> bool:
         """End it as a power cut would. False where it isn't running. It is started again."""
-        if self._process is None or self._process.returncode is not None or self._killed:
+        if not self.alive:
             return False
         self._killed = True
         self.kills += 1
@@ -202,6 +219,7 @@ class Program:
         self._listen()
         try:
             self._process = await self._spawn()
+            self._changed.set()
             asking = asyncio.create_task(self._ask_ports(), name=f"ports of {self.name}")
             try:
                 return await self._process.wait()

@@ -89,6 +89,18 @@ async def test_a_program_that_is_dead_already_is_not_killed_twice(tmp_path: Path
         assert child.kills == 1
 
 
+async def test_who_wants_to_kill_a_dead_program_waits_until_it_lives_again(tmp_path: Path) -> None:
+    async with program(tmp_path, NOTIFIES) as child:
+        assert child.kill9()
+        assert not child.alive
+        assert await child.lives(20)
+        assert child.kill9()
+        assert child.kills == 2
+        child.hold_down()
+        await until(lambda: child.pid is None)
+        assert not await child.lives(0.1)
+
+
 async def test_a_program_that_is_held_down_stays_down_until_it_may_run(tmp_path: Path) -> None:
     async with program(tmp_path, NOTIFIES) as child:
         child.hold_down()
