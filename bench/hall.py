@@ -19,6 +19,7 @@ from edge import words
 from simulator import layout
 from simulator.devices import Paper
 from simulator.devices.bx_screen import ScreenUpdate
+from simulator.panels import Panel
 
 TICKETS_PER_SECOND = 4.0
 """Far more than 40 windows serve; the line never runs dry, and nothing queues up behind the
@@ -105,9 +106,10 @@ async def _customers(stage: Stage, latencies: Latencies, tickets: "asyncio.Queue
     loop = asyncio.get_running_loop()
     papers: asyncio.Queue[Paper] = asyncio.Queue()
     stage.fittings.printer.on_paper(papers.put_nowait)
+    touched = _LastTouch(stage.fittings.dispenser)
     issued = 0
     while True:
-        pressed = loop.time()
+        begun = loop.time()
         await stage.fittings.dispenser.press("payment", TAP_SECONDS)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
@@ -115,11 +117,22 @@ async def _customers(stage: Stage, latencies: Latencies, tickets: "asyncio.Queue
         except TimeoutError:
             latencies.unanswered += 1
             continue
-        latencies.paper.append(paper.finished_at - pressed)
+        latencies.paper.append(paper.finished_at - touched.at)
         issued += 1
         if issued > AHEAD:
             tickets.put_nowait(None)
-        await asyncio.sleep(pressed + 1 / TICKETS_PER_SECOND - loop.time())
+        await asyncio.sleep(begun + 1 / TICKETS_PER_SECOND - loop.time())
+
+
+class _LastTouch:
+    """When the finger came down on a key of a panel: a hand pauses between two touches."""
+
+    def __init__(self, panel: Panel) -> None:
+        self.at = 0.0
+        panel.on_press(self._touched)
+
+    def _touched(self, panel: Panel, key: str, at: float) -> None:  # noqa: ARG002 - PressWatcher
+        self.at = at
 
 
 class _Desk:
@@ -129,6 +142,7 @@ class _Desk:
         window = stage.fittings.windows[number]
         self._latencies = latencies
         self._caller = stage.fittings.caller(number)
+        self._touched = _LastTouch(self._caller)
         self._screen = stage.fittings.screens[number]
         self._unit = window.caller_unit
         self._call_bit = 1 << layout.CALLER_KEYS["call_next"]
@@ -150,16 +164,14 @@ class _Desk:
             await self._tap("start", lambda text: self._serving in text)
 
     async def _call(self) -> None:
-        loop = asyncio.get_running_loop()
         self._polled_at = None
-        pressed = loop.time()
         update = await self._tap(
             "call_next", lambda text: self._called in text and _NUMBER.search(text) is not None
         )
         if update is None or self._polled_at is None:
             self._latencies.unanswered += 1
             return
-        self._latencies.led.append(update.received_at - pressed)
+        self._latencies.led.append(update.received_at - self._touched.at)
         self._latencies.led_without_bus.append(update.received_at - self._polled_at)
 
     async def _tap(self, key: str, expected: Callable[[str], bool]) -> ScreenUpdate | None:
