@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -116,11 +117,24 @@ class RealHall:
     # --- what people do and see ---------------------------------------------------------------
 
     async def take_a_number(self) -> Paper:
-        """Press the button, and return the paper."""
-        before = len(self.printer.papers)
+        """Press the button, and return the paper once the controller knows that it is out: until
+        then its holder can't be called, which takes a printer longer than a test, not a person."""
+        papers, printed = len(self.printer.papers), self.events("ticket.printed")
         await self.pigpiod.press(PAYMENT_PIN)
-        await until(lambda: len(self.printer.papers) > before)
+        await until(lambda: len(self.printer.papers) > papers)
+        await until(lambda: self.events("ticket.printed") > printed)
         return self.printer.papers[-1]
+
+    def events(self, kind: str) -> int:
+        """How many events of a type the journal's file has now."""
+        database = sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True)
+        try:
+            (count,) = database.execute(
+                "SELECT count(*) FROM events WHERE body ->> 'type' = ?", (f"hall.{kind}.v1",)
+            ).fetchone()
+        finally:
+            database.close()
+        return int(count)
 
     async def press(self, window: int, key: str) -> str:
         """Press a caller's key; the lamp that answers."""

@@ -1,7 +1,6 @@
 """One hall on real bytes: a press becomes paper, a call on a screen, a rating, and survives."""
 
 import asyncio
-import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,15 +17,6 @@ async def hall(tmp_path: Path) -> AsyncIterator[RealHall]:
         yield running
 
 
-def events_in(journal: Path, kind: str) -> int:
-    with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as database:
-        (count,) = database.execute(
-            "SELECT count(*) FROM events WHERE body ->> 'type' = ?", (f"hall.{kind}.v1",)
-        ).fetchone()
-    database.close()
-    return int(count)
-
-
 async def test_a_visit_from_button_to_rating(hall: RealHall) -> None:
     assert await hall.press(1, "sign_on") == "accepted"
     paper = await hall.take_a_number()
@@ -38,7 +28,7 @@ async def test_a_visit_from_button_to_rating(hall: RealHall) -> None:
     assert await hall.rate(1, "very_satisfied") == "accepted"
     assert await hall.rate(1, "very_satisfied") == "refused"
     assert await hall.stop() == 0
-    assert events_in(hall.journal, "ticket.rated") == 1
+    assert hall.events("ticket.rated") == 1
 
 
 async def test_a_call_with_nobody_waiting_is_refused_by_the_lamp(hall: RealHall) -> None:
