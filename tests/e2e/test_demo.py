@@ -163,11 +163,17 @@ async def test_a_daemon_that_stops_answering_is_found_out(tmp_path: Path) -> Non
 
 def presses_in(status: str) -> int:
     """``… presses 17 (0 unanswered) …``"""
-    return int(re.search(r"presses (\d+)", status)[1])
+    return _number(r"presses (\d+)", status)
 
 
 def unanswered_in(status: str) -> int:
-    return int(re.search(r"\((\d+) unanswered", status)[1])
+    return _number(r"\((\d+) unanswered", status)
+
+
+def _number(pattern: str, status: str) -> int:
+    found = re.search(pattern, status)
+    assert found is not None, status
+    return int(found[1])
 
 
 @pytest.mark.parametrize("kind", ["mosquitto", "iotcore", "amqtt"])
