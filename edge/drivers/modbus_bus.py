@@ -171,7 +171,7 @@ class ModbusBus:
         self._look_at = 0.0
         """The earliest ``look_at`` of all units that answer."""
         self._polls_since_upkeep = 0
-        self._polls_since_probe = 0
+        self._polls_since_silence = 0
         self._probe_from = 0.0
         """When an absent unit may be asked again."""
         self._slowest_answer = 0.0
@@ -294,8 +294,8 @@ class ModbusBus:
 
     def _poll(self, now: float) -> tuple[_Seat, Request] | None:
         self._writes_in_a_row = 0
-        # A unit that did not answer last time waits until all others were asked.
-        probing = self._polls_since_probe >= self._answering()
+        # After each question in vain, all units that answer come before one that did not.
+        probing = self._polls_since_silence >= self._answering()
         turn: _Seat | None = None
         for seat in self._seats.values():
             if (
@@ -306,7 +306,7 @@ class ModbusBus:
                 turn = seat
         if turn is None:
             return None
-        self._polls_since_probe = 0 if turn.failures else self._polls_since_probe + 1
+        self._polls_since_silence += 1
         self._polls_since_upkeep += 1
         return turn, turn.unit.poll
 
@@ -317,6 +317,7 @@ class ModbusBus:
         """Keep the books of the unit and tell it."""
         now = _now()
         if reply is None:
+            self._polls_since_silence = 0
             was_absent = seat.absent
             seat.failures += 1
             seat.due = now

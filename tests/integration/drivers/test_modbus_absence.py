@@ -119,3 +119,25 @@ async def test_a_tap_is_heard_while_three_units_at_once_are_away(line: Line) -> 
         assert sorted(heard) == sorted(line.taps)
         for unit in pulled:
             await line.back(unit)
+
+
+async def test_taps_are_heard_as_soon_as_a_line_that_hung_for_a_moment_is_well_again(
+    line: Line,
+) -> None:
+    """As when a busy gateway lets the answers of most units wait: each has missed one."""
+    hung = UNITS[4:]
+    for _ in range(5):
+        unanswered = line.far.counters["frames_not_mine"]
+        for unit in hung:
+            line.far[unit].set_absent()
+        async with asyncio.timeout(20):
+            while line.far.counters["frames_not_mine"] < unanswered + len(hung):
+                await asyncio.sleep(0.001)
+        for unit in hung:
+            line.far[unit].set_absent(False)
+        await asyncio.gather(*(line.tap(unit, 0.0) for unit in hung))
+        await line.all_heard()
+        heard = [device for device, _ in line.log.presses]
+        assert sorted(heard) == sorted(line.taps)
+        for unit in hung:
+            await line.back(unit)
