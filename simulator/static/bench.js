@@ -221,7 +221,7 @@ function figure(name, value, alarming = false) {
 
 inWords(() => {
   for (const element of document.querySelectorAll("#stuck-key option")) {
-    setText(element, element.dataset[document.documentElement.lang.startsWith("zh") ? "zh" : "en"]);
+    setText(element, named(element.dataset));
   }
   if (state) {
     showChips();

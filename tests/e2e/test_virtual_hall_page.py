@@ -247,6 +247,7 @@ async def test_the_page_speaks_two_languages_and_remembers_which(
         await page.locator("#language").click()
         await expect(page.locator("h1")).to_have_text("Riverside Hall")
         await expect(visitor.key("caller-1", "call_next")).to_contain_text("Call next")
+        await expect(page.locator("#stuck-key option").first).to_have_text("Payment")
         await expect(page.locator("html")).to_have_attribute("lang", "en")
         await page.reload()
         await expect(page.locator("h1")).to_have_text("Riverside Hall", timeout=PATIENCE_MS)
