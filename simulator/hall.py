@@ -43,6 +43,8 @@ HEALS_WITHIN_SECONDS = 15.0
 """A device that is plugged in again, or a daemon that is back, has so long to find each other."""
 CLEAR_ENVIRONMENT = ("GPIOZERO_PIN_FACTORY", "PIGPIO_ADDR", "PIGPIO_PORT", "NOTIFY_SOCKET")
 HAPPENINGS_KEPT = 60
+DAEMON_NICENESS = -5
+"""Where we may (as root): its unit asks for the same, for a finger does not wait for a browser."""
 ELSEWHERE_NICENESS = 5
 """Centre and broker have a machine of their own in a real network."""
 
@@ -180,7 +182,7 @@ class VirtualHall:
                 socket_directory=self._temporary,
                 environment={"LG_WD": str(self._temporary)},
                 ports=(port, websocket_port) if name == "broker" else (),
-                niceness=0 if name == "daemon" else ELSEWHERE_NICENESS,
+                niceness=DAEMON_NICENESS if name == "daemon" else ELSEWHERE_NICENESS,
             )
             for name, command in commands.items()
         }

@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
 
@@ -21,7 +22,8 @@ def main() -> None:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:  # it ended before we could ask
         sys.exit("the parent is gone")
-    os.nice(niceness)
+    with suppress(PermissionError):  # only root may be less nice than its parent
+        os.nice(niceness)
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 
 
