@@ -53,9 +53,10 @@ _WRITES_IN_A_ROW = 4
 _SHORTEST_PATIENCE_SECONDS = 0.025
 """A silent unit is waited for as long as answers take of late, twice over, and at least so long:
 with this pause and its neighbours' polls, a tap still lasts longer than a round."""
-_FULL_PATIENCE_EVERY = 8
-"""Questions in a row to a silent unit: one of so many waits for the whole time-out, so that a unit
-much slower than its neighbours is found too."""
+_LONG_PATIENCE_EVERY = 8
+"""Questions in a row to a silent unit: one of so many waits as long as the neighbours' taps allow,
+so that a unit much slower than they is found too."""
+_SHORTEST_TAP_SECONDS = 0.080
 _SHORTEST_WAIT_SECONDS = 0.001
 _NEVER = float("inf")
 
@@ -78,7 +79,8 @@ class BusConfig(Strict):
         default=60,
         title="Time-out, ms",
         description="How long a unit may take to begin its answer, beyond the time on the wire. "
-        "One that is silent is mostly waited for less, by what the others need.",
+        "Beside units that answer, a silent one is waited for less: no longer than a tap on their "
+        "keys lasts.",
     )
     retries: Annotated[int, Field(ge=0, le=3)] = Field(
         default=1,
@@ -240,10 +242,16 @@ class ModbusBus:
         what this one would take; where nobody answers, nobody is kept waiting either.
         """
         timeout = self._config.timeout_ms / 1000
-        thorough = (seat.failures + 1) % _FULL_PATIENCE_EVERY == 0
-        if thorough or not self._slowest_answer or not self._answering():
+        neighbours = [other.unit.poll for other in self._seats.values() if other.failures == 0]
+        if not self._slowest_answer or not neighbours:
             return timeout
-        return min(timeout, max(_SHORTEST_PATIENCE_SECONDS, 2 * self._slowest_answer))
+        patience = 2 * self._slowest_answer
+        if seat.failures and (seat.failures + 1) % _LONG_PATIENCE_EVERY == 0:
+            patience = timeout
+        if seat.failures:
+            round_of_polls = poll_cycle_seconds(self._config.baud, neighbours)
+            patience = min(patience, _SHORTEST_TAP_SECONDS - _LATE_SECONDS - round_of_polls)
+        return min(timeout, max(_SHORTEST_PATIENCE_SECONDS, patience))
 
     # --- whose turn it is ---------------------------------------------------------------------
 

@@ -113,12 +113,12 @@ async def test_a_unit_much_slower_than_its_neighbours_is_found_after_an_absence(
     units = [1, 2]
     async with (
         FarEnd(tmp_path, units) as far,
-        bus_of(far.plug.path, units, log, timeout_ms=100),
+        bus_of(far.plug.path, units, log, timeout_ms=1000),
     ):
         await log.status("unit-1", DeviceStatus.ONLINE)
         far.absent.add(2)
         await log.status("unit-2", DeviceStatus.OFFLINE)
-        far.slow[2] = 0.3
+        far.slow[2] = 0.04  # more than the 25 ms that a silent unit is mostly given
         far.absent.clear()
         await log.status("unit-2", DeviceStatus.ONLINE)
 
@@ -140,14 +140,17 @@ async def test_a_unit_that_falls_silent_is_asked_again_after_the_others(tmp_path
         )
 
 
-async def test_taps_longer_than_the_time_out_are_heard_beside_an_absent_unit(
-    tmp_path: Path,
+async def test_taps_shorter_than_the_time_out_are_heard_beside_an_absent_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(modbus_bus, "_LONG_PATIENCE_EVERY", 1)  # always, and at every chance:
+    monkeypatch.setattr(modbus_bus, "_LONGEST_BACK_OFF_SECONDS", 0.01)
+    monkeypatch.setattr(modbus_bus, "_PROBE_GAP_SECONDS", 0.01)
     log = Log()
     units = [1, 2]
     async with (
         FarEnd(tmp_path, units) as far,
-        bus_of(far.plug.path, units, log, timeout_ms=100),
+        bus_of(far.plug.path, units, log, timeout_ms=1000),
     ):
         await log.status("unit-1", DeviceStatus.ONLINE)
         far.absent.add(2)
