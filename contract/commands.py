@@ -265,6 +265,7 @@ class RefusalReason(StrEnum):
     JOURNAL_UNAVAILABLE = "journal_unavailable"
     """The event could not be made durable (disk full, disk error): nothing has happened."""
     PRINTER_UNAVAILABLE = "printer_unavailable"
+    """No printer can print a ticket now: nothing was issued."""
     UNKNOWN_KEY = "unknown_key"
     """A key that means nothing here, or nothing now."""
     OVERLOADED = "overloaded"
@@ -273,7 +274,6 @@ class RefusalReason(StrEnum):
     """A bug of this software stopped the command; nothing has happened, the log says more."""
     NOT_FOR_CENTRAL = "not_for_central"
     """Only a device of the hall can say this: paper must come of it, or has come."""
-    """No printer can print a ticket now: nothing was issued."""
     STOPPING = "stopping"
     """The controller is shutting down."""
     EXPIRED = "expired"
@@ -316,7 +316,10 @@ class CentralCommand(Tolerant):
 
 
 class CentralReply(Tolerant):
-    """What became of a command from the centre: the events it led to, or a refusal."""
+    """What became of a command from the centre: the events it led to, or a refusal.
+
+    A command that is refused as replayed tells the events that it led to the first time, too.
+    """
 
     id: TicketId
     accepted: bool

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -35,10 +36,22 @@ ONLY_DEVICES_SAY = (IssueTicket, ConfirmPrint, FailPrint)
 """A ticket without paper is a ghost in the line, and only the printer knows of paper."""
 
 
+@dataclass(slots=True)
+class _Taken:
+    """What is remembered of a command while it is good."""
+
+    expires_at: datetime
+    detail: str = "this id was taken before, and is being done"
+    led_to: tuple[str, ...] = ()
+    """Types of the events."""
+
+
 class CentralCommands:
     """Takes each command of the centre once, while it is good.
 
-    A restart forgets which were taken, hence those issued before it are refused.
+    One that comes again is refused as replayed, and told what it led to the first time: the reply
+    may have been lost with its connection. A restart forgets which were taken, hence those issued
+    before it are refused.
     """
 
     def __init__(self, submit: Submit, clock: Clock) -> None:
@@ -47,8 +60,7 @@ class CentralCommands:
         self._submit = submit
         self._clock = clock
         self._started = clock.now()
-        self._seen: dict[str, datetime] = {}
-        """Until when each command that was taken is good."""
+        self._taken: dict[str, _Taken] = {}
 
     async def answer(
         self, command_id: str, payload: bytes, *, retained: bool
@@ -61,22 +73,27 @@ class CentralCommands:
             self.refused += 1
             return None
         command = _parse(command_id, payload)
-        if isinstance(command, CentralCommand):
-            refusal = self._refusal(command, retained)
-            outcome = refusal or await self._take(command)
+        if isinstance(command, Refusal):
+            reply = _refused(command_id, command)
+        elif refusal := self._refusal(command, retained):
+            reply = _refused(command_id, refusal)
+            if command.id in self._taken:
+                reply = reply.model_copy(update={"event_types": self._taken[command.id].led_to})
         else:
-            outcome = command
-        if isinstance(outcome, Refusal):
-            self.refused += 1
-            return CentralReply(id=command_id, accepted=False, refusal=outcome)
-        self.accepted += 1
-        return CentralReply(
-            id=command_id, accepted=True, event_types=tuple(event.type for event in outcome)
-        )
+            reply = await self._take(command)
+        self.accepted += reply.accepted
+        self.refused += not reply.accepted
+        return reply
 
-    async def _take(self, command: CentralCommand) -> Sequence[HallEvent] | Refusal:
-        self._seen[command.id] = command.expires_at
-        return await self._submit(command.body)
+    async def _take(self, command: CentralCommand) -> CentralReply:
+        taken = self._taken[command.id] = _Taken(command.expires_at)
+        outcome = await self._submit(command.body)
+        if isinstance(outcome, Refusal):
+            taken.detail = f"this id was taken before: {outcome}"
+            return _refused(command.id, outcome)
+        taken.led_to = tuple(event.type for event in outcome)
+        taken.detail = "this id was taken before, and done"
+        return CentralReply(id=command.id, accepted=True, event_types=taken.led_to)
 
     def _refusal(self, command: CentralCommand, retained: bool) -> Refusal | None:
         now = self._clock.now()
@@ -91,8 +108,8 @@ class CentralCommands:
     ) -> tuple[RefusalReason, str] | None:
         if retained:
             return RefusalReason.REPLAYED, "a command must not be retained by the broker"
-        if command.id in self._seen:
-            return RefusalReason.REPLAYED, "this id was taken before"
+        if command.id in self._taken:
+            return RefusalReason.REPLAYED, self._taken[command.id].detail
         if isinstance(command.body, ONLY_DEVICES_SAY):
             return RefusalReason.NOT_FOR_CENTRAL, "paper is the business of the hall's devices"
         if not now.synced:
@@ -106,7 +123,7 @@ class CentralCommands:
         if command.expires_at - command.issued_at > MAX_LIFE:
             return RefusalReason.MALFORMED, f"good for longer than {MAX_LIFE}"
         self._forget_expired(now.wall)
-        if len(self._seen) >= MAX_REMEMBERED:
+        if len(self._taken) >= MAX_REMEMBERED:
             return RefusalReason.REPLAYED, "too many commands to tell a new one from a replay"
         return None
 
@@ -115,8 +132,10 @@ class CentralCommands:
         return now.wall - timedelta(seconds=max(0.0, now.monotonic - self._started.monotonic))
 
     def _forget_expired(self, now: datetime) -> None:
-        if len(self._seen) >= MAX_REMEMBERED:
-            self._seen = {each: until for each, until in self._seen.items() if until > now}
+        if len(self._taken) >= MAX_REMEMBERED:
+            self._taken = {
+                each: taken for each, taken in self._taken.items() if taken.expires_at > now
+            }
 
 
 def _parse(command_id: str, payload: bytes) -> CentralCommand | Refusal:
@@ -131,6 +150,10 @@ def _parse(command_id: str, payload: bytes) -> CentralCommand | Refusal:
     if command.id != command_id:
         return _malformed("its id is not the one in its topic")
     return command
+
+
+def _refused(command_id: str, refusal: Refusal) -> CentralReply:
+    return CentralReply(id=command_id, accepted=False, refusal=refusal)
 
 
 def _malformed(detail: str) -> Refusal:

@@ -93,6 +93,17 @@ async def test_an_id_is_taken_once(hall: Hall) -> None:
     assert len(hall.asked) == 1
 
 
+async def test_who_lost_the_reply_and_asks_again_is_told_what_the_command_led_to(
+    hall: Hall,
+) -> None:
+    await hall.send(hall.command(1))
+    again = await hall.send(hall.command(1))
+    assert (again.accepted, again.event_types) == (False, ("hall.ticket.called.v1",))
+    refused = hall.command(2, body=OpenDay(business_day=DAY))
+    await hall.send(refused)
+    assert "day_already_open" in (await hall.refusal(refused)).detail
+
+
 async def test_a_command_that_is_late_is_refused(hall: Hall) -> None:
     command = hall.command(good_for=30)
     hall.clock.advance(30)
