@@ -8,6 +8,7 @@ gap-free ``seq`` of the hall's journal in 20 digits. ``epoch`` is our own extens
 import json
 from typing import Annotated, Any, Literal, Self
 
+import pydantic_core
 from pydantic import AwareDatetime, StringConstraints, model_validator
 
 from contract.events import EVENT_TYPES, HallEvent, subject_of
@@ -71,15 +72,28 @@ class UnknownEventType(ValueError):
 
 def to_json(event: HallEvent, *, hall: HallId, epoch: Epoch, seq: Seq) -> str:
     """The event as the JSON text of its CloudEvent: what is journaled is what is sent."""
-    head = {
-        "specversion": "1.0",
-        "id": f"{epoch}.{seq}",
-        "source": f"/halls/{hall}",
-        "type": event.type,
-        "subject": subject_of(event),
-        "time": event.at.wall.isoformat(),
-        "datacontenttype": "application/json",
-        "sequence": f"{seq:0{SEQUENCE_DIGITS}}",
-        "epoch": epoch,
-    }
-    return f'{json.dumps(head)[:-1]}, "data": {event.model_dump_json()}}}'
+    return _text(
+        {
+            "specversion": "1.0",
+            "source": f"/halls/{hall}",
+            "type": event.type,
+            "subject": subject_of(event),
+            "time": event.at.wall,
+            "datacontenttype": "application/json",
+            **_numbered(epoch, seq),
+            "data": event,
+        }
+    )
+
+
+def renumber(text: str, *, epoch: Epoch, seq: Seq) -> str:
+    """What ``to_json`` wrote, under another number: for a journal that begins a new epoch."""
+    return _text(json.loads(text) | _numbered(epoch, seq))
+
+
+def _numbered(epoch: Epoch, seq: Seq) -> dict[str, str]:
+    return {"id": f"{epoch}.{seq}", "sequence": f"{seq:0{SEQUENCE_DIGITS}}", "epoch": epoch}
+
+
+def _text(event: dict[str, Any]) -> str:
+    return pydantic_core.to_json(event).decode()

@@ -7,7 +7,6 @@ Snapshots and replay go by position; the uplink goes by seq.
 
 import asyncio
 import hashlib
-import json
 import logging
 import sqlite3
 from collections import Counter
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import aiosqlite
+import pydantic_core
 from pydantic import ValidationError
 
-from contract.envelope import CloudEvent, UnknownEventType, to_json
+from contract.envelope import CloudEvent, UnknownEventType, renumber, to_json
 from contract.events import HallEvent, TicketEvent
 from contract.names import Epoch, HallId
 from edge.journal.database import PRAGMAS, Contents, FileLock, open_or_create
-from edge.journal.epochs import relabel
 from edge.journal.errors import JournalDamaged, JournalError, named
 
 log = logging.getLogger(__name__)
@@ -120,7 +119,7 @@ class Journal:
                 await self._find_position()
             if events:
                 rows = [self._row(event, self.head + n) for n, event in enumerate(events, start=1)]
-                await self._insert(json.dumps(rows, ensure_ascii=False))
+                await self._insert(pydantic_core.to_json(rows).decode())
                 self._position += len(events)
             return self._position
 
@@ -268,7 +267,7 @@ class Journal:
             try:
                 await self._run("UPDATE journal SET acked = ?", (base,))
                 await self._run("INSERT INTO epochs (epoch, base) VALUES (?, ?)", (epoch, base))
-                await self._relabel(epoch, base)
+                await self._renumber(epoch, base)
                 await self._run("COMMIT")
             except BaseException:
                 await self._roll_back()
@@ -277,7 +276,7 @@ class Journal:
             self.epoch, self._base, self._acked_on_disk = epoch, base, base
             return epoch
 
-    async def _relabel(self, epoch: Epoch, base: int) -> None:
+    async def _renumber(self, epoch: Epoch, base: int) -> None:
         position = base
         while rows := list(
             await self._run(
@@ -285,7 +284,9 @@ class Journal:
                 (position, _CHUNK),
             )
         ):
-            changed = [(relabel(body, epoch, place - base), place) for place, body in rows]
+            changed = [
+                (renumber(body, epoch=epoch, seq=place - base), place) for place, body in rows
+            ]
             try:
                 await self._database.executemany(
                     "UPDATE events SET body = ? WHERE position = ?", changed

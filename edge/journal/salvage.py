@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from contract.envelope import CloudEvent
+from contract.envelope import CloudEvent, renumber
 from contract.names import Epoch, HallId
 from edge.journal.database import (
     Contents,
@@ -22,7 +22,6 @@ from edge.journal.database import (
     sync_file,
     sync_folder,
 )
-from edge.journal.epochs import relabel
 from edge.journal.errors import JournalError
 from edge.journal.journal import snapshot_sum
 from edge.journal.migrations import migrate
@@ -220,7 +219,7 @@ class _Salvage:
             if position != before + 1:
                 self._empty_guards("at_window", "clerk_at")
             before = position
-            text = body if place <= base else relabel(body, self.epoch, place - base)
+            text = body if place <= base else renumber(body, epoch=self.epoch, seq=place - base)
             self.new.execute(_COPY, (place, text))
         return base
 
