@@ -1,5 +1,6 @@
 """The centre's page in a real browser, fed by a real broker."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -98,9 +99,13 @@ async def test_the_centres_page_shows_halls_moves_and_never_goes_empty(
     # The numbers move by themselves.
     issued = page.locator("#today .figure").nth(1).locator("dd")
     before = int(await issued.inner_text())
+    lighting_up = asyncio.ensure_future(
+        page.wait_for_selector("#today .figure:nth-child(2) dd.moved", timeout=PATIENCE_MS)
+    )
     await send(broker, "hall-a", TEXTS[300:], head=len(TEXTS))
     await expect(issued).not_to_have_text(str(before), timeout=PATIENCE_MS)
-    await expect(issued).to_have_class("moved")
+    await lighting_up
+    await expect(page.locator(".moved")).to_have_count(0, timeout=PATIENCE_MS)
 
     # Names in the language of the page; where there are none, the ids.
     await expect(page.locator("#services .service")).to_have_text(["enquiry", "缴费"])
@@ -153,6 +158,34 @@ async def test_the_centres_page_fits_a_phone(
     await expect(page.locator("#windows li")).to_have_count(3, timeout=PATIENCE_MS)
     await picture(page, "centre-390-zh")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    await page.close()
+
+
+async def test_what_has_not_changed_is_not_touched(
+    broker: Broker, centre: CentreProcess, browser: Browser
+) -> None:
+    """Each change is laid out and painted anew, and a small machine has other things to do."""
+    await send(broker, "hall-a", TEXTS, head=len(TEXTS))
+    page = await browser.new_page(locale="en-GB")
+    await page.goto(f"http://127.0.0.1:{centre.page_port}/?lang=en")
+    await expect(page.locator("#windows li")).to_have_count(3, timeout=PATIENCE_MS)
+    touched = await page.evaluate("""() => {
+        const row = document.querySelector("#halls button");
+        row.click(); // what came since the last picture is drawn
+        const observer = new MutationObserver(() => {});
+        observer.observe(document, {
+            subtree: true, childList: true, attributes: true, characterData: true,
+        });
+        row.click(); // the same once more
+        const seen = observer.takeRecords().map(({ type, attributeName, target }) =>
+            `${type} ${attributeName} of ${target.id || target.className}`);
+        row.textContent += ""; // what would be seen
+        return [seen, observer.takeRecords().length];
+    }""")
+    assert touched[0] == []
+    assert touched[1] > 0
+    # Nor does anything move by itself.
+    assert await page.evaluate("document.getAnimations().length") == 0
     await page.close()
 
 

@@ -8,6 +8,8 @@ const HALLS_SHOWN = 500;
 const RATINGS = ["very_satisfied", "satisfied", "neutral", "dissatisfied"];
 const TARGET_SATISFACTION = 0.8;
 const SCALE_AT_LEAST_SECONDS = 600;
+const DRAW_EVERY_MS = 500; // nobody reads numbers that change faster, and a small machine gets hot
+const MOVED_MS = 1500;
 
 const $ = (id) => document.getElementById(id);
 const halls = new Map();
@@ -17,6 +19,8 @@ let selected = new URLSearchParams(location.search).get("hall");
 let link = { state: "connecting", since: null };
 let lastHeard = null;
 let drawing = false;
+let drawnAt = -Infinity;
+let drawnIn = null; // the language of the words that never change otherwise
 
 // --- words -----------------------------------------------------------------------------------
 
@@ -43,6 +47,26 @@ function make(tag, className = "", text = "") {
   return element;
 }
 
+// What is on the screen already is left alone: whatever is touched is laid out and painted anew.
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function dress(element, className) {
+  if (element.className !== className) element.className = className;
+}
+
+function attribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+function hide(element, hidden) {
+  if (element.hidden !== hidden) element.hidden = hidden;
+}
+
+const moved = new Map(); // elements that light up, and until when
+
 /** Sets a text; one that was there before and is another now lights up for a moment. */
 function say(element, text) {
   const before = element.dataset.value;
@@ -53,9 +77,20 @@ function say(element, text) {
     element.dataset.language = language;
     return;
   }
-  element.classList.remove("moved");
-  void element.offsetWidth; // starts the animation anew
   element.classList.add("moved");
+  if (!moved.size) setTimeout(dim, MOVED_MS);
+  moved.set(element, Date.now() + MOVED_MS);
+}
+
+/** Puts out whatever has been lit for long enough. No animation: one would repaint all the time. */
+function dim() {
+  const now = Date.now();
+  for (const [element, until] of moved) {
+    if (until > now) continue;
+    element.classList.remove("moved");
+    moved.delete(element);
+  }
+  if (moved.size) setTimeout(dim, DRAW_EVERY_MS);
 }
 
 /** Makes the children of `parent` those of `items`, keeping the elements that are there. */
@@ -64,7 +99,7 @@ function each(parent, items, keyOf, create, update) {
   items.forEach((item, at) => {
     const key = String(keyOf(item));
     const child = before.get(key) ?? create(item);
-    child.dataset.key = key;
+    if (child.dataset.key !== key) child.dataset.key = key;
     before.delete(key);
     if (parent.children[at] !== child) parent.insertBefore(child, parent.children[at] ?? null);
     update(child, item);
@@ -75,7 +110,7 @@ function each(parent, items, keyOf, create, update) {
 function figures(parent, entries) {
   each(parent, entries, ([key]) => key,
     () => { const box = make("div", "figure"); box.append(make("dt"), make("dd")); return box; },
-    (box, [key, value]) => { box.children[0].textContent = t(key); say(box.children[1], value); });
+    (box, [key, value]) => { write(box.children[0], t(key)); say(box.children[1], value); });
 }
 
 const waitingOf = (hall) => hall.services.reduce((sum, service) => sum + service.waiting, 0);
@@ -83,6 +118,19 @@ const presenceClass = (hall) => ({ online: "good", stopped: "attention", lost: "
 
 function draw() {
   drawing = false;
+  drawnAt = performance.now();
+  if (drawnIn !== language) drawWords();
+  drawLink();
+  drawNetwork();
+  hide($("split"), halls.size === 0);
+  if (halls.size === 0) return;
+  if (!halls.has(selected)) selected = [...halls.keys()].sort()[0];
+  drawList();
+  drawHall(halls.get(selected));
+}
+
+function drawWords() {
+  drawnIn = language;
   document.documentElement.lang = language;
   document.title = t("title");
   document.querySelectorAll("[data-t]").forEach((one) => { one.textContent = t(one.dataset.t); });
@@ -91,17 +139,14 @@ function draw() {
   document.querySelectorAll("[data-lang]").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.lang === language));
   });
-  drawLink();
-  drawNetwork();
-  $("split").hidden = halls.size === 0;
-  if (halls.size === 0) return;
-  if (!halls.has(selected)) selected = [...halls.keys()].sort()[0];
-  drawList();
-  drawHall(halls.get(selected));
 }
 
+/** At once after a pause, else with the next picture; a hidden page draws none. */
 function drawSoon() {
-  if (!drawing) { drawing = true; requestAnimationFrame(draw); }
+  if (drawing) return;
+  drawing = true;
+  const wait = Math.max(0, drawnAt + DRAW_EVERY_MS - performance.now());
+  setTimeout(() => requestAnimationFrame(draw), wait);
 }
 
 function drawLink() {
@@ -110,16 +155,15 @@ function drawLink() {
   const time = lastHeard === null ? "" : clock(new Date(lastHeard));
   document.body.classList.toggle("stale", stale);
   const pill = $("link");
-  pill.className = `pill ${stale ? "bad" : link.state === "live" ? "good" : "attention"}`;
-  const text = stale ? t("stale", { time }) : t(link.state === "live" ? "live" : "connecting");
-  if (pill.textContent !== text) pill.textContent = text;
+  dress(pill, `pill ${stale ? "bad" : link.state === "live" ? "good" : "attention"}`);
+  write(pill, stale ? t("stale", { time }) : t(link.state === "live" ? "live" : "connecting"));
   let notice = "";
   if (link.state === "refused") notice = t("refused");
   else if (stale) notice = t("staleNotice", { time });
   else if (link.state === "connecting" && link.since && Date.now() - link.since > 4000) notice = t("never");
   else if (link.state === "live" && halls.size === 0) notice = t("none");
-  if ($("notice").textContent !== notice) $("notice").textContent = notice;
-  $("notice").hidden = notice === "";
+  write($("notice"), notice);
+  hide($("notice"), notice === "");
 }
 
 function drawNetwork() {
@@ -137,7 +181,7 @@ function drawNetwork() {
 
 function drawList() {
   const wanted = $("filter").value.trim().toLowerCase();
-  $("filter").hidden = halls.size <= 8;
+  hide($("filter"), halls.size <= 8);
   const shown = [...halls.values()]
     .filter((hall) => `${hall.hall} ${hallName(hall)}`.toLowerCase().includes(wanted))
     .sort((a, b) => a.hall.localeCompare(b.hall))
@@ -153,20 +197,20 @@ function drawList() {
     return row;
   }, (row, hall) => {
     const [dot, name, waiting, more] = row.firstChild.children;
-    name.textContent = hallName(hall);
-    row.firstChild.title = hall.hall;
-    dot.className = `dot ${hall.behind && hall.presence === "online" ? "attention" : presenceClass(hall)}`;
-    row.firstChild.setAttribute("aria-current", String(hall.hall === selected));
+    write(name, hallName(hall));
+    attribute(row.firstChild, "title", hall.hall);
+    dress(dot, `dot ${hall.behind && hall.presence === "online" ? "attention" : presenceClass(hall)}`);
+    attribute(row.firstChild, "aria-current", String(hall.hall === selected));
     say(waiting, `${t("waiting")} ${number(waitingOf(hall))}`);
-    more.textContent = hall.presence === "online"
+    write(more, hall.presence === "online"
       ? `${t("finished")} ${number(hall.finished_today)} · ${t("satisfaction")} ${percent(hall.satisfaction.satisfaction)}`
-      : t(hall.presence);
+      : t(hall.presence));
   });
 }
 
 function drawHall(hall) {
-  $("hall").setAttribute("aria-label", hallName(hall));
-  $("name").textContent = hallName(hall);
+  attribute($("hall"), "aria-label", hallName(hall));
+  write($("name"), hallName(hall));
   if ($("name").dataset.hall !== hall.hall) {
     $("name").dataset.hall = hall.hall;
     ["today", "windows", "legend", "stack", "devices"].forEach((id) => $(id).replaceChildren());
@@ -175,11 +219,11 @@ function drawHall(hall) {
   }
   const age = hall.heartbeat_age_seconds;
   const heard = age === null || hall.presence !== "online" ? "" : ` · ${t("heartbeat", { n: Math.round(age) })}`;
-  $("presence").className = `pill ${presenceClass(hall)}`;
-  $("presence").textContent = t(hall.presence) + heard;
-  $("behind").hidden = hall.behind === 0;
-  $("behind").textContent = t("behind", { n: number(hall.behind) });
-  $("day").textContent = hall.business_day ? t("day", { day: hall.business_day }) : "";
+  dress($("presence"), `pill ${presenceClass(hall)}`);
+  write($("presence"), t(hall.presence) + heard);
+  hide($("behind"), hall.behind === 0);
+  write($("behind"), t("behind", { n: number(hall.behind) }));
+  write($("day"), hall.business_day ? t("day", { day: hall.business_day }) : "");
   figures($("today"), [
     ["waitNow", number(waitingOf(hall))],
     ["issued", number(hall.issued_today)],
@@ -191,11 +235,11 @@ function drawHall(hall) {
   drawWindows(hall.windows);
   drawOpinion(hall.satisfaction);
   const devices = Object.entries(hall.devices);
-  $("devices-section").hidden = devices.length === 0;
+  hide($("devices-section"), devices.length === 0);
   each($("devices"), devices, ([name]) => name, () => make("span", "pill"), (pill, [name, status]) => {
     const look = { online: "good", unknown: "", paper_low: "attention" }[status] ?? "bad";
-    pill.className = `pill ${look}`;
-    pill.textContent = `${name} ${t(status)}`;
+    dress(pill, `pill ${look}`);
+    write(pill, `${name} ${t(status)}`);
   });
 }
 
@@ -217,13 +261,13 @@ function drawServices(services) {
     row.append(...cells);
     return row;
   }, (row, one) => {
-    row.children[0].textContent = nameOf(one.name, one.service);
-    row.children[0].title = one.service;
-    row.children[1].dataset.label = t("waiting");
-    row.children[2].dataset.label = t("called");
+    write(row.children[0], nameOf(one.name, one.service));
+    attribute(row.children[0], "title", one.service);
+    attribute(row.children[1], "data-label", t("waiting"));
+    attribute(row.children[2], "data-label", t("called"));
     say(row.children[1].firstChild, number(one.waiting));
     say(row.children[2].firstChild, number(one.called_today));
-    const width = (seconds) => `${((seconds ?? 0) / scale) * 100}%`;
+    const width = (seconds) => `${Math.round(((seconds ?? 0) / scale) * 1000) / 10}%`;
     row.querySelector(".p50").style.width = width(one.wait_p50_seconds);
     row.querySelector(".p90").style.width = width(one.wait_p90_seconds);
     say(row.querySelector(".text"), one.wait_p50_seconds === null
@@ -249,21 +293,23 @@ function drawWindows(windows) {
     tile.append(where, make("div", "ticket"), make("div", "state"));
     return tile;
   }, (tile, one) => {
-    tile.className = one.state;
-    tile.children[0].children[0].textContent = t("window", { n: one.window });
-    tile.children[0].children[1].textContent = one.clerk ?? "";
+    dress(tile, one.state);
+    write(tile.children[0].children[0], t("window", { n: one.window }));
+    write(tile.children[0].children[1], one.clerk ?? "");
     say(tile.children[1], one.number ?? "");
-    tile.children[2].textContent = t(one.state);
+    write(tile.children[2], t(one.state));
   });
 }
 
 function drawOpinion(opinion) {
   const share = opinion.satisfaction;
-  $("share").className = `share ${share === null ? "" : share >= TARGET_SATISFACTION ? "good" : "bad"}`;
+  const look = share === null ? "" : share >= TARGET_SATISFACTION ? "good" : "bad";
+  $("share").classList.toggle("good", look === "good");
+  $("share").classList.toggle("bad", look === "bad");
   say($("share"), percent(share));
   each($("stack"), RATINGS, (name) => name, (name) => make("span", name), (part, name) => {
     part.style.flexGrow = opinion.ratings[name] ?? 0;
-    part.hidden = !opinion.ratings[name];
+    hide(part, !opinion.ratings[name]);
   });
   each($("legend"), [...RATINGS, "rated"], (name) => name, (name) => {
     const entry = make("span");
@@ -273,9 +319,9 @@ function drawOpinion(opinion) {
   }, (entry, name) => {
     const [label, count] = entry.querySelectorAll("span, b");
     if (name === "rated") {
-      label.textContent = opinion.rated_share === null ? t("unrated") : t("ratedOf", { share: percent(opinion.rated_share) });
+      write(label, opinion.rated_share === null ? t("unrated") : t("ratedOf", { share: percent(opinion.rated_share) }));
     } else {
-      label.textContent = t(name);
+      write(label, t(name));
       say(count, number(opinion.ratings[name] ?? 0));
     }
   });
