@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 from contract.names import DeviceId
 from edge.drivers.config import DeviceConfig
-from edge.drivers.escpos import EscposConfig, EscposPrinter
+from edge.drivers.escpos_printer import EscposConfig, EscposPrinter
 from edge.drivers.gpio import GpioConfig, GpioKeypad
 from edge.drivers.modbus_bus import ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad

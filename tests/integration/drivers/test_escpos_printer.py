@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from contract.names import DeviceStatus, Language, VoidReason
-from edge.drivers.escpos import BARRIER, CLEAR_BUFFERS, EscposConfig, EscposPrinter
+from edge.drivers.escpos import BARRIER, CLEAR_BUFFERS
+from edge.drivers.escpos_printer import EscposConfig, EscposPrinter
 from edge.drivers.health import OncePerChange
 from edge.drivers.roles import Printed, PrintOutcome, Slip
 from edge.drivers.supervisor import Supervisor

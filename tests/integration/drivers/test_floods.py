@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from contract.names import DeviceId, DeviceStatus
-from edge.drivers.escpos import EscposConfig, EscposPrinter
+from edge.drivers.escpos_printer import EscposConfig, EscposPrinter
 from edge.drivers.modbus_bus import BusConfig, ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
 from edge.drivers.onbon_bx import OnbonConfig, OnbonScreen

@@ -21,7 +21,6 @@ from edge.drivers.escpos import (
     AutomaticStatus,
     BarrierReached,
     BuffersCleared,
-    EscposConfig,
     RealTimeStatus,
     Reply,
     TicketLayout,
@@ -33,6 +32,7 @@ from edge.drivers.escpos import (
     status_of_answers,
     status_of_automatic,
 )
+from edge.drivers.escpos_printer import EscposConfig
 from edge.drivers.framing import Discarded, Reassembler
 from edge.drivers.roles import Slip
 
