@@ -10,8 +10,9 @@ from simulator.devices.bx_screen import ScreenArea, ScreenUpdate, VirtualBxScree
 from simulator.devices.device import VirtualDevice
 from simulator.devices.endpoint import Endpoint, LineFaults, PtyEndpoint, TcpEndpoint
 from simulator.devices.modbus_bus import VirtualIoModule, VirtualModbusBus
+from simulator.devices.paper import Paper, QrCode, Raster, TextLine
 from simulator.devices.pigpiod import VirtualPigpiod
-from simulator.devices.printer import Paper, QrCode, Raster, TextLine, VirtualPrinter
+from simulator.devices.printer import VirtualPrinter
 from simulator.devices.relay import Relay, RelayMode
 
 __all__ = [

@@ -9,18 +9,15 @@ status bytes as in the hardware notes: idle ``12 12 12 12``, paper out ``1a 32 1
 """
 
 import asyncio
-import base64
-import struct
 import unicodedata
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from simulator.devices.device import VirtualDevice
 from simulator.devices.endpoint import Endpoint
+from simulator.devices.paper import Align, Paper, PaperItem, QrCode, Raster, TextLine
 
 DOTS_PER_MM = 8
 """203 dpi."""
@@ -29,7 +26,6 @@ RECEIVE_BUFFER_BYTES = 1 << 16
 PAPERS_KEPT = 50
 ITEMS_PER_PAPER = 1000
 
-Align = Literal["left", "center", "right"]
 _ALIGNS: tuple[Align, ...] = ("left", "center", "right")
 
 DLE, EOT, ENQ, DC4, LF, ESC, FS, GS = 0x10, 0x04, 0x05, 0x14, 0x0A, 0x1B, 0x1C, 0x1D
@@ -41,134 +37,6 @@ _CODE_PAGES = {0: "cp437", 2: "cp850", 3: "cp860", 5: "cp865", 16: "cp1252", 17:
 
 _QR_BYTES_LEVEL_M = (14, 26, 42, 62, 84, 106, 122, 152, 180, 213)
 """Capacity of versions 1 to 10 (ISO/IEC 18004, table 7), for the height of the paper only."""
-
-
-@dataclass(frozen=True, slots=True)
-class TextLine:
-    """One printed line. Width and height are the largest multiples on it; bold if any of it is."""
-
-    text: str
-    width: int
-    height: int
-    bold: bool
-    align: Align
-
-
-@dataclass(frozen=True, slots=True)
-class QrCode:
-    text: str
-    model: int
-    module_dots: int
-    level: str
-    """``L``, ``M``, ``Q`` or ``H``."""
-    align: Align
-
-
-@dataclass(frozen=True)
-class Raster:
-    """A 1-bit picture, as sent: 8 dots in a byte, most significant bit left, 1 is black."""
-
-    width: int
-    """Dots, a multiple of 8."""
-    height: int
-    bits: bytes
-    align: Align
-
-    @cached_property
-    def png(self) -> bytes:
-        """A 1-bit greyscale PNG."""
-        row_bytes = self.width // 8
-        rows = bytearray()
-        for top in range(0, len(self.bits), row_bytes):
-            rows.append(0)
-            rows += bytes(byte ^ 0xFF for byte in self.bits[top : top + row_bytes])
-        header = struct.pack(">IIBBBBB", self.width, self.height, 1, 0, 0, 0, 0)
-        return (
-            b"\x89PNG\r\n\x1a\n"
-            + _png_chunk(b"IHDR", header)
-            + _png_chunk(b"IDAT", zlib.compress(bytes(rows), 6))
-            + _png_chunk(b"IEND", b"")
-        )
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    body = kind + data
-    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-
-PaperItem = TextLine | QrCode | Raster
-
-
-@dataclass(frozen=True)
-class Paper:
-    """What came out of the slot, from one cut to the next."""
-
-    number: int
-    """Counts up from 1, for every piece that came out of this printer."""
-    items: tuple[PaperItem, ...]
-    started_at: float
-    finished_at: float
-    """``loop.time()`` when the first and the last of it came out."""
-    complete: bool
-    """It was cut. Otherwise the printer lost the rest, and somebody tore this off."""
-    interrupted: bool
-    """The paper ran out on it, or the cover was opened, and it went on afterwards."""
-    length_mm: float
-
-    @property
-    def text(self) -> str:
-        return "\n".join(item.text for item in self.items if isinstance(item, TextLine))
-
-    @property
-    def qr_codes(self) -> tuple[str, ...]:
-        return tuple(item.text for item in self.items if isinstance(item, QrCode))
-
-    @property
-    def rasters(self) -> tuple[Raster, ...]:
-        return tuple(item for item in self.items if isinstance(item, Raster))
-
-    @cached_property
-    def as_json(self) -> dict[str, Any]:
-        """JSON-ready; pictures are ``data:`` URLs of PNGs."""
-        return {
-            "number": self.number,
-            "items": [_item_as_json(item) for item in self.items],
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "complete": self.complete,
-            "interrupted": self.interrupted,
-            "length_mm": round(self.length_mm, 1),
-        }
-
-
-def _item_as_json(item: PaperItem) -> dict[str, Any]:
-    match item:
-        case TextLine():
-            return {
-                "kind": "text",
-                "text": item.text,
-                "width": item.width,
-                "height": item.height,
-                "bold": item.bold,
-                "align": item.align,
-            }
-        case QrCode():
-            return {
-                "kind": "qr",
-                "text": item.text,
-                "module_dots": item.module_dots,
-                "level": item.level,
-                "align": item.align,
-            }
-        case Raster():
-            png = base64.b64encode(item.png).decode("ascii")
-            return {
-                "kind": "raster",
-                "width": item.width,
-                "height": item.height,
-                "png": f"data:image/png;base64,{png}",
-                "align": item.align,
-            }
 
 
 @dataclass

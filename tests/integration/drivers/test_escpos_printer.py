@@ -23,7 +23,8 @@ from edge.drivers.health import OncePerChange
 from edge.drivers.roles import Printed, PrintOutcome, Slip
 from edge.drivers.supervisor import Supervisor
 from simulator.devices.endpoint import Endpoint, PtyEndpoint, TcpEndpoint
-from simulator.devices.printer import Paper, VirtualPrinter
+from simulator.devices.paper import Paper
+from simulator.devices.printer import VirtualPrinter
 from tests.integration.drivers.far_end import TIMEOUT, Plug, Statuses, until
 
 SLIP = Slip(
