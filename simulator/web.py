@@ -1,8 +1,10 @@
 """The virtual hall's page: what devices show goes out to browsers, what fingers do comes in.
 
 One WebSocket per browser. The page is cut into sections (the dispenser, each window, each piece
-of paper …); a browser gets all of them once and then those that changed, at most ten times a
-second, and a slow browser simply gets them less often.
+of paper …); a browser gets all of them once and then those that changed: at most ten times a
+second while somebody presses things on it, five times while somebody looks on, and not at all
+while its tab is hidden. A slow browser simply gets them less often. Browser and hall share this
+machine's processors, and what a page takes, the devices lack.
 
 The page can kill programs, so it listens on this machine only, and no other web site can reach
 it through somebody's browser: ``Host`` must be a name of this machine (DNS rebinding), and the
@@ -35,6 +37,9 @@ _NAMES_OF_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 _STATIC = Path(__file__).parent / "static"
 
 REFRESH_SECONDS = 0.1
+ONLOOKER_REFRESH_SECONDS = 0.2
+"""For a browser whose fingers rest. A call blinks, and a flash of a lamp lasts, 0.3 s or more."""
+FINGERS_REST_AFTER_SECONDS = 3.0
 COUNT_SECONDS = 1.0
 MAX_BROWSERS = 32
 MAX_MESSAGE_BYTES = 2048
@@ -124,9 +129,12 @@ class HallPage:
         if len(self._browsers) >= MAX_BROWSERS:
             self.counters["browsers_refused"] += 1
             raise web.HTTPServiceUnavailable(text="Too many browsers are looking.")
-        socket = web.WebSocketResponse(max_msg_size=MAX_MESSAGE_BYTES, heartbeat=15.0)
+        # Uncompressed: it never leaves this machine.
+        socket = web.WebSocketResponse(
+            max_msg_size=MAX_MESSAGE_BYTES, heartbeat=15.0, compress=False
+        )
         await socket.prepare(request)
-        browser = Browser(self._hall, self._board, socket, self.counters)
+        browser = Browser(self._hall, self._board, socket, self.counters, self._dirty.set)
         self._browsers.add(browser)
         self._dirty.set()
         try:
@@ -154,16 +162,19 @@ class HallPage:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            if self._browsers:
+            if self._somebody_looks():
                 self._board.update(sections(self._hall.snapshot(), self._events))
                 for browser in self._browsers:
                     browser.board_changed()
             await asyncio.sleep(REFRESH_SECONDS)
 
+    def _somebody_looks(self) -> bool:
+        return any(browser.looking for browser in self._browsers)
+
     async def _count_events(self) -> None:
         """How many events the journal has, and how many of them the centre keeps."""
         while True:
-            if self._browsers:
+            if self._somebody_looks():
                 with suppress(Unreadable):  # no journal yet, or busy: the last count stands
                     here, there = await asyncio.to_thread(self._hall.count_events)
                     self._events = {"journaled": here, "at_centre": there}
@@ -202,11 +213,13 @@ def sections(
     dispenser = dict(snapshot["dispenser"])
     printer = dict(dispenser.pop("printer"))
     papers = printer.pop("papers")
-    strip = [_drawn(item) for item in printer.pop("strip")]
+    strip = printer.pop("strip")
+    # In an ordinary print it is there for half a second: the ticket that comes out stands for it.
+    hangs = printer["paper_out"] or printer["cover_open"]
     printer.pop("counters")  # of interest to nobody here, and never still
     printer["papers"] = [paper["number"] for paper in papers]
     yield "dispenser", dispenser
-    yield "printer", {**printer, "strip": strip}
+    yield "printer", {**printer, "strip": [_drawn(item) for item in strip] if hangs else []}
     for paper in papers:
         items = [_drawn(item) for item in paper["items"]]
         yield f"paper/{paper['number']}", {**paper, "items": items}
@@ -225,11 +238,15 @@ def _drawn(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**item, "svg": _qr_picture(item["text"], item["level"])}
 
 
+_QR_MASK = 3
+
+
 @lru_cache(maxsize=256)
 def _qr_picture(text: str, level: str) -> str | None:
     """A ``data:`` URL; ``None`` for a text that no QR code can hold."""
     try:
-        code = segno.make_qr(text, error=level, boost_error=False)
+        # Readers take any mask; to weigh all eight would keep the devices waiting.
+        code = segno.make_qr(text, error=level, boost_error=False, mask=_QR_MASK)
     except segno.DataOverflowError:
         return None
     return code.svg_data_uri(border=1, dark="#26221d", omitsize=True)
@@ -246,17 +263,28 @@ class Browser:
         board: Board,
         socket: web.WebSocketResponse,
         counters: Counter[str],
+        look_again: Callable[[], None],
     ) -> None:
         self._hall = hall
         self._board = board
         self._socket = socket
         self._counters = counters
+        self._look_again = look_again
         self._changed = asyncio.Event()
+        self._looking = asyncio.Event()
+        self._looking.set()
+        self._touched = asyncio.Event()
+        self._touched_at = float("-inf")
         self._sent: dict[str, int] = {}
         self._down: dict[tuple[str, str], float] = {}
         """Keys that a finger of this browser is on, since when."""
         self._tokens = ACTIONS_PER_SECOND
         self._tokens_at = asyncio.get_running_loop().time()
+
+    @property
+    def looking(self) -> bool:
+        """Its tab is not hidden."""
+        return self._looking.is_set()
 
     def board_changed(self) -> None:
         self._changed.set()
@@ -284,6 +312,7 @@ class Browser:
     async def _send_changes(self) -> None:
         while True:
             await self._changed.wait()
+            await self._looking.wait()
             self._changed.clear()
             text = self._news()
             if text is not None:
@@ -292,6 +321,11 @@ class Browser:
                 except ConnectionError:
                     return  # the reader sees it too, and ends
             await asyncio.sleep(REFRESH_SECONDS)
+            if asyncio.get_running_loop().time() - self._touched_at > FINGERS_REST_AFTER_SECONDS:
+                self._touched.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(ONLOOKER_REFRESH_SECONDS - REFRESH_SECONDS):
+                        await self._touched.wait()
 
     def _news(self) -> str | None:
         """Sections that this browser has not seen, ``null`` for those that are gone."""
@@ -313,6 +347,11 @@ class Browser:
             self._counters["messages_malformed"] += 1
             return
         self._counters["actions"] += 1
+        if action.get("do") == "look":
+            self._look(on=bool(action.get("on")))
+            return
+        self._touched_at = asyncio.get_running_loop().time()
+        self._touched.set()
         # A finger that goes up is never too fast: its key would stay down.
         if action.get("do") != "release" and not self._has_token():
             await self._refuse(self._REFUSED_TOO_FAST)
@@ -326,6 +365,14 @@ class Browser:
         self._counters["actions_refused"] += 1
         with suppress(ConnectionError):
             await self._socket.send_str(json.dumps({"refused": why[:300]}, ensure_ascii=False))
+
+    def _look(self, *, on: bool) -> None:
+        """Its tab came to the front, or is hidden: then it needs nothing."""
+        if on:
+            self._looking.set()
+            self._look_again()
+        else:
+            self._looking.clear()
 
     def _has_token(self) -> bool:
         now = asyncio.get_running_loop().time()

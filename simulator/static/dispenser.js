@@ -7,6 +7,7 @@ import { inWords, named, word } from "./words.js";
 
 export const DISPENSER_LETTERS = ["z", "x", "v", "b"];
 const SLIDE_MS_PER_PX = 2.2;
+const LINE_MS = 100; // a printer feeds line by line
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 const keys = new Map();
@@ -84,8 +85,7 @@ export function showPrinter(printer, sections) {
   }
   const newest = numbers.at(-1) ?? null;
   byId("dispenser").classList.toggle("printer-off", !printer.powered);
-  // In an ordinary print it is there for half a second: the sliding ticket stands for it.
-  showStrip(printer.paper_out || printer.cover_open ? printer.strip : []);
+  showStrip(printer.strip);
   if (newest !== newestShown) {
     const first = newestShown === null;
     newestShown = newest;
@@ -117,9 +117,10 @@ function slideOut(paper, atOnce) {
   outlet.prepend(sheet);
   if (atOnce || STILL.matches) return;
   const height = sheet.offsetHeight;
+  const duration = Math.min(1100, height * SLIDE_MS_PER_PX);
   sheet.animate([{ transform: `translateY(-${height}px)` }, { transform: "none" }], {
-    duration: Math.min(1100, height * SLIDE_MS_PER_PX),
-    easing: "linear",
+    duration,
+    easing: `steps(${Math.ceil(duration / LINE_MS)})`,
   });
 }
 

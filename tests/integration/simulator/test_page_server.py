@@ -239,6 +239,53 @@ async def test_a_flood_is_refused_and_the_rest_goes_on(
     await other.socket.close()
 
 
+async def test_a_hidden_page_is_told_nothing_until_it_is_looked_at_again(
+    client: aiohttp.ClientSession, address: URL
+) -> None:
+    hidden = await look(client, address)
+    onlooker = await look(client, address)
+    await hidden.do(do="look", on=False)
+    await hidden.do(do="no such thing")
+    await hidden.until(lambda: bool(hidden.refused))
+    for on in (True, False) * 3 + (True,):
+        await onlooker.do(do="paper_low", on=on)
+        await onlooker.until(lambda on=on: onlooker.seen["faults"]["paper_low"] is on)  # type: ignore[misc]
+    # A hidden page can still act, and hears of nothing but a refusal.
+    await hidden.do(do="no such thing either")
+    news = json.loads(await hidden.socket.receive_str())
+    assert "no such thing either" in news["refused"]
+    await hidden.do(do="look", on=True)
+    await hidden.until(lambda: bool(hidden.seen["faults"]["paper_low"]))
+    await hidden.socket.close()
+    await onlooker.socket.close()
+
+
+async def test_a_half_ticket_is_told_of_only_while_it_hangs_there(
+    client: aiohttp.ClientSession, address: URL, hall: VirtualHall
+) -> None:
+    looker = await look(client, address)
+    await looker.do(do="paper_out", on=True)
+    await looker.until(lambda: bool(looker.seen["printer"]["paper_out"]))
+    assert looker.seen["printer"]["strip"] == []
+    await looker.do(do="paper_out", on=False)
+    await looker.until(lambda: not looker.seen["printer"]["paper_out"])
+    port = URL(hall.fittings.printer.endpoint.url).port
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x1b@half of it\n")
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not hall.fittings.printer.snapshot()["strip"]:
+            await asyncio.sleep(0.01)
+    await looker.do(do="paper_low", on=True)
+    await looker.until(lambda: bool(looker.seen["printer"]["paper_low"]))
+    assert looker.seen["printer"]["strip"] == []
+    await looker.do(do="paper_out", on=True)
+    await looker.until(lambda: bool(looker.seen["printer"]["strip"]))
+    assert looker.seen["printer"]["strip"][0]["text"] == "half of it"
+    writer.close()
+    await writer.wait_closed()
+    await looker.socket.close()
+
+
 async def test_a_huge_message_ends_its_own_connection_only(
     client: aiohttp.ClientSession, address: URL
 ) -> None:
