@@ -1,6 +1,6 @@
 // The fault bench: what can be broken, what is broken now, and what that did to the figures.
 
-import { arrange, byId, made, setText } from "./made.js";
+import { arrange, byId, made, setAttribute, setText } from "./made.js";
 import { inWords, named, word } from "./words.js";
 
 const MINUTES = [5, 15, 30, 60, 120];
@@ -142,7 +142,7 @@ export function showBench(sections) {
     panels.push([`caller-${window.window}`, window.caller], [`evaluator-${window.window}`, window.evaluator]);
   }
   if (first) fillChoices();
-  for (const [fault, button] of switches) button.setAttribute("aria-checked", String(state.faults[fault]));
+  for (const [fault, button] of switches) setAttribute(button, "aria-checked", String(state.faults[fault]));
   setText(switches.get("network_down").lastChild, networkText());
   for (const [program, count] of kills) {
     const times = state.figures.kills[program];

@@ -3,7 +3,7 @@
 import { setUpBench, showBench } from "./bench.js";
 import { DISPENSER_LETTERS, setUpDispenser, showDispenser, showPrinter } from "./dispenser.js";
 import { fingersGoTo, hold, letGo, letGoOfAll } from "./fingers.js";
-import { byId, made, setText } from "./made.js";
+import { byId, made, setAttribute, setText } from "./made.js";
 import { setUpPeople, showPeople } from "./people.js";
 import { CALLER_LETTERS, chosenWindow, goToWindow, RATING_LETTERS, showWindow } from "./windows.js";
 import { Wire } from "./wire.js";
@@ -82,8 +82,9 @@ function speedAt(place) {
 
 function showSpeed(speed, moveSlider) {
   setText(byId("speed-shown"), `${Math.round(speed)}×`);
-  byId("speed").setAttribute("aria-valuetext", `${Math.round(speed)}×`);
-  if (moveSlider) byId("speed").value = Math.round((Math.log(speed) / Math.log(FASTEST)) * 100);
+  setAttribute(byId("speed"), "aria-valuetext", `${Math.round(speed)}×`);
+  const place = String(Math.round((Math.log(speed) / Math.log(FASTEST)) * 100));
+  if (moveSlider && byId("speed").value !== place) byId("speed").value = place;
 }
 
 function changeSpeed(by) {
@@ -102,16 +103,16 @@ function showPrograms() {
     }
     const item = programs.get(name);
     const status = program.ready ? "ready" : program.held_down || program.pid === null ? "down" : "starting";
-    item.dataset.status = status;
+    setAttribute(item, "data-status", status);
     setText(item.children[1], word(name));
     setText(item.children[2], program.ready && name === "daemon" ? `${Math.round(program.rss_mb)} MB` : word(status));
-    item.title = [word(status), word("memory", { mb: program.rss_mb }), name === "broker" ? sections.broker.description : program.status]
-      .filter(Boolean).join("\n");
+    setAttribute(item, "title", [word(status), word("memory", { mb: program.rss_mb }), name === "broker" ? sections.broker.description : program.status]
+      .filter(Boolean).join("\n"));
   }
 }
 
 function showAutomatic() {
-  byId("automatic").setAttribute("aria-checked", String(sections.people?.automatic ?? false));
+  setAttribute(byId("automatic"), "aria-checked", String(sections.people?.automatic ?? false));
 }
 
 // --- the centre beside it --------------------------------------------------------------------------
@@ -258,9 +259,22 @@ function showStale() {
 
 inWords(showStale);
 
-function show(names, all) {
+const unseen = new Set(); // names of sections that have come and are not on the screen yet
+
+/** Everything that has come since the last picture goes into the next; a hidden page has none. */
+function showSoon(names, all) {
   sections = all;
-  const changed = new Set(names);
+  if (!unseen.size) requestAnimationFrame(showAll);
+  for (const name of names) unseen.add(name);
+}
+
+function showAll() {
+  const changed = new Set(unseen);
+  unseen.clear();
+  show(changed, sections);
+}
+
+function show(changed, all) {
   const any = (...wanted) => wanted.some((name) => changed.has(name));
   if (any("hall")) showHall();
   if (any("programs", "broker")) showPrograms();
@@ -274,15 +288,16 @@ function show(names, all) {
     windows = true;
   }
   if (any("people") || windows) {
-    showPeople(all.people);
+    showPeople(all.people, all.hall.speed);
     showAutomatic();
   }
   if (windows || any("faults", "figures", "programs", "dispenser")) showBench(all);
 }
 
 const wire = new Wire({
-  changed: show,
+  changed: showSoon,
   found() {
+    if (document.hidden) tellWhetherLooking();
     staleSince = null;
     showStale();
   },
@@ -293,6 +308,13 @@ const wire = new Wire({
   },
   refused: (why) => toast(word("refused", { why })),
 });
+
+/** A hidden page asks the hall for nothing. */
+function tellWhetherLooking() {
+  wire.send({ do: "look", on: !document.hidden });
+}
+
+document.addEventListener("visibilitychange", tellWhetherLooking);
 
 fingersGoTo((action) => wire.send(action));
 setUpTop();

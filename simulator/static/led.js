@@ -8,11 +8,14 @@ const UNLIT = "#1d1716";
 const FONT_HANZI = '15px "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';
 // Not a monospaced one: their dotted zero looks like an eight here.
 const FONT_LATIN = '600 15px "Noto Sans CJK SC", Arial, "Liberation Sans", sans-serif';
-const DOTS_PER_SECOND = 60;
+const RUN_EVERY_MS = 60;
+const DOTS_PER_RUN = 3;
+const LINES_KEPT = 60; // set lines: bars blink, and say the same again and again
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 const glyphs = new Map();
 const unlitBars = new Map();
+const litLines = new Map();
 
 export class LedBar {
   constructor(canvas) {
@@ -31,11 +34,10 @@ export class LedBar {
     if (wanted === this.shown) return;
     this.shown = wanted;
     if (width !== this.width || height !== this.height) this.resize(width, height);
-    this.colour = LIT[screen.colour] ?? LIT.red;
-    this.dots = set(text);
-    cancelAnimationFrame(this.running);
-    if (this.dots.width > width && !STILL.matches) this.run();
-    else this.draw(Math.floor((width - Math.min(this.dots.width, width)) / 2));
+    this.line = lit(text, LIT[screen.colour] ?? LIT.red, DOT * this.ratio);
+    clearInterval(this.running);
+    if (this.line.dots > width && !STILL.matches) this.run();
+    else this.draw(Math.floor((width - Math.min(this.line.dots, width)) / 2));
   }
 
   resize(width, height) {
@@ -47,33 +49,27 @@ export class LedBar {
   }
 
   run() {
-    const begin = performance.now();
-    const way = this.dots.width + this.width; // from the right edge until the last dot has gone
-    const step = (now) => {
-      const gone = (this.width + ((now - begin) / 1000) * DOTS_PER_SECOND) % way;
-      this.draw(this.width - gone);
-      this.running = requestAnimationFrame(step);
-    };
-    this.running = requestAnimationFrame(step);
+    const way = this.line.dots + this.width; // from the right edge until the last dot has gone
+    let gone = this.width;
+    this.draw(0);
+    this.running = setInterval(() => {
+      gone = (gone + DOTS_PER_RUN) % way;
+      if (!document.hidden) this.draw(this.width - gone);
+    }, RUN_EVERY_MS);
   }
 
+  /** The line's first dot stands at `left`, counted in dots from the bar's left edge. */
   draw(left) {
     const context = this.canvas.getContext("2d");
     const pitch = DOT * this.ratio;
-    const size = pitch * 0.8;
-    left = Math.round(left);
-    context.drawImage(unlit(this.width, this.height, pitch, size), 0, 0);
-    const [red, green, blue] = this.colour;
+    context.drawImage(unlit(this.width, this.height, pitch, dotSize(pitch)), 0, 0);
     const top = Math.floor((this.height - 16) / 2);
-    for (let y = 0; y < 16; y++) {
-      for (let x = Math.max(0, left); x < Math.min(this.width, left + this.dots.width); x++) {
-        const light = this.dots.light[y * this.dots.width + x - left];
-        if (!light) continue;
-        context.fillStyle = `rgba(${red},${green},${blue},${light})`;
-        context.fillRect(x * pitch, (y + top) * pitch, size, size);
-      }
-    }
+    if (this.line.picture) context.drawImage(this.line.picture, left * pitch, top * pitch);
   }
+}
+
+function dotSize(pitch) {
+  return pitch * 0.8;
 }
 
 /** A bar of this size with no dot lit; the same picture for all of them. */
@@ -91,6 +87,28 @@ function unlit(width, height, pitch, size) {
     unlitBars.set(kind, canvas);
   }
   return unlitBars.get(kind);
+}
+
+/** A line of text in a colour: its width in dots, and its picture on nothing. */
+function lit(text, [red, green, blue], pitch) {
+  const kind = `${red},${green},${blue} ${pitch} ${text}`;
+  if (!litLines.has(kind)) {
+    if (litLines.size >= LINES_KEPT) litLines.delete(litLines.keys().next().value);
+    const { width, light } = set(text);
+    let picture = null;
+    if (light.some(Boolean)) {
+      picture = new OffscreenCanvas(width * pitch, 16 * pitch);
+      const context = picture.getContext("2d");
+      const size = dotSize(pitch);
+      for (const [dot, share] of light.entries()) {
+        if (!share) continue;
+        context.fillStyle = `rgba(${red},${green},${blue},${share})`;
+        context.fillRect((dot % width) * pitch, Math.floor(dot / width) * pitch, size, size);
+      }
+    }
+    litLines.set(kind, { dots: width, picture });
+  }
+  return litLines.get(kind);
 }
 
 /** A line of text as dots: 16 high. */

@@ -32,6 +32,10 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+export function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
 /** Make `parent` hold exactly these children, moving only what must move. */
 export function arrange(parent, children) {
   let at = parent.firstChild;

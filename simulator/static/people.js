@@ -1,26 +1,31 @@
 // Everybody in the hall: in the waiting area, or in front of a window.
 
-import { arrange, byId, made, setText, symbol } from "./made.js";
+import { arrange, byId, made, setAttribute, setText, symbol } from "./made.js";
 import { boothOf } from "./windows.js";
 import { inWords, word } from "./words.js";
 
 const LOOKS = 4;
-const WALK_MS = 700;
+const WALK_MS = 720;
+const STEPS = 9; // of a walk: each is a picture that the whole machine waits for
+const TOO_FAST_TO_WALK = 30; // times: who is called stands at the window before the next picture
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 const figures = new Map();
 let shown = null;
+let speedShown = 1;
 let placesShown = null;
 
 export function setUpPeople() {
   inWords(() => {
     setText(byId("floor-title"), word("floor"));
-    if (shown) showPeople(shown);
+    if (shown) showPeople(shown, speedShown);
   });
 }
 
-export function showPeople(people) {
+/** `speed`: of hall time. */
+export function showPeople(people, speed) {
   shown = people;
+  speedShown = speed;
   setText(byId("floor-count"), word("counts", { waiting: people.waiting, inHall: people.in_hall }));
   const places = people.customers.map(({ name, window }) => `${name}@${window}`).join();
   if (places === placesShown && people.customers.length) {
@@ -28,8 +33,11 @@ export function showPeople(people) {
     return;
   }
   placesShown = places;
+  const walking = !STILL.matches && !document.hidden && speed < TOO_FAST_TO_WALK;
   const before = new Map();
-  for (const [name, { element }] of figures) before.set(name, element.getBoundingClientRect());
+  if (walking) {
+    for (const [name, { element }] of figures) before.set(name, element.getBoundingClientRect());
+  }
   const floor = [];
   const standing = new Map();
   for (const customer of people.customers) {
@@ -42,10 +50,10 @@ export function showPeople(people) {
   for (const name of figures.keys()) if (!here.has(name)) figures.delete(name);
   for (const booth of allBooths()) arrange(booth.customer, standing.has(booth) ? [standing.get(booth)] : []);
   const list = byId("people");
-  list.dataset.crowd = floor.length > 60 ? "large" : floor.length > 26 ? "middle" : "small";
+  setAttribute(list, "data-crowd", floor.length > 60 ? "large" : floor.length > 26 ? "middle" : "small");
   arrange(list, floor);
-  list.dataset.empty = floor.length ? "" : `${word("floorEmpty")}${people.automatic ? "" : "\n" + word("floorAutomatic")}`;
-  if (!STILL.matches && !document.hidden) walk(before);
+  setAttribute(list, "data-empty", floor.length ? "" : `${word("floorEmpty")}${people.automatic ? "" : "\n" + word("floorAutomatic")}`);
+  if (walking) walk(before);
 }
 
 function allBooths() {
@@ -64,10 +72,11 @@ function figureOf(customer) {
   const figure = figures.get(customer.name);
   const number = customer.number ?? "…";
   setText(figure.tag, number);
-  figure.tag.dataset.prefix = customer.number?.[0] ?? "";
-  figure.element.dataset.doing = customer.doing;
+  setAttribute(figure.tag, "data-prefix", customer.number?.[0] ?? "");
+  setAttribute(figure.element, "data-doing", customer.doing);
   const doing = word(customer.doing);
-  figure.element.title = customer.window === null ? `${number} · ${doing}` : `${number} · ${word("at", { n: customer.window, doing })}`;
+  setAttribute(figure.element, "title", customer.window === null
+    ? `${number} · ${doing}` : `${number} · ${word("at", { n: customer.window, doing })}`);
   return figure;
 }
 
@@ -77,15 +86,14 @@ function walk(before) {
     const now = element.getBoundingClientRect();
     const old = before.get(name);
     if (!old?.width) {
-      element.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 250 });
-      continue;
+      continue; // just come in
     }
     const x = old.left - now.left;
     const y = old.top - now.top;
     if (Math.abs(x) + Math.abs(y) < 3) continue;
     element.animate([{ transform: `translate(${x}px, ${y}px)` }, { transform: "none" }], {
       duration: WALK_MS,
-      easing: "ease-in-out",
+      easing: `steps(${STEPS})`,
     });
   }
 }

@@ -3,7 +3,7 @@
 import { makeKey } from "./fingers.js";
 import { showLamps } from "./dispenser.js";
 import { LedBar } from "./led.js";
-import { byId, made, setText, symbol } from "./made.js";
+import { byId, made, setAttribute, setText, symbol } from "./made.js";
 import { inWords, named, word } from "./words.js";
 
 export const CALLER_LETTERS = {
@@ -127,9 +127,10 @@ class Booth {
     const { screen } = state;
     const dark = !screen.powered || !screen.plugged;
     this.bar.show(screen, dark);
-    this.canvas.setAttribute("aria-label", `${word("screen", { n: this.number })}: ${dark ? "" : screen.text}`);
-    this.canvas.dataset.text = dark ? "" : screen.text;
-    if (screen.showing !== "dark") this.root.dataset.showing = screen.showing;
+    const text = dark ? "" : screen.text;
+    setAttribute(this.canvas, "aria-label", `${word("screen", { n: this.number })}: ${text}`);
+    setAttribute(this.canvas, "data-text", text);
+    if (screen.showing !== "dark") setAttribute(this.root, "data-showing", screen.showing);
     this.root.classList.toggle("dark", dark);
     this.showDevice(this.caller, state.caller, this.callerKeys, this.callerRow, this.callerLamps);
     this.showDevice(this.evaluator, state.evaluator, this.evaluatorKeys, this.evaluatorRow, this.evaluatorLamps);
