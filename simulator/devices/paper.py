@@ -99,7 +99,7 @@ class Paper:
         """JSON-ready; pictures are ``data:`` URLs of PNGs."""
         return {
             "number": self.number,
-            "items": [_item_as_json(item) for item in self.items],
+            "items": [item_as_json(item) for item in self.items],
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "complete": self.complete,
@@ -108,7 +108,8 @@ class Paper:
         }
 
 
-def _item_as_json(item: PaperItem) -> dict[str, Any]:
+def item_as_json(item: PaperItem) -> dict[str, Any]:
+    """JSON-ready, with its ``kind``: ``text``, ``qr`` or ``raster``."""
     match item:
         case TextLine():
             return {

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from simulator.devices.device import VirtualDevice
 from simulator.devices.endpoint import Endpoint
-from simulator.devices.paper import Align, Paper, PaperItem, QrCode, Raster, TextLine
+from simulator.devices.paper import Align, Paper, PaperItem, QrCode, Raster, TextLine, item_as_json
 
 DOTS_PER_MM = 8
 """203 dpi."""
@@ -180,7 +180,7 @@ class VirtualPrinter(VirtualDevice):
             "cover_open": self._cover_open,
             "printing": self._motor is not None or (self._blocked and bool(self._buffer)),
             "strip_items": len(self._strip.items),
-            "strip": [_item_as_json(item) for item in self._strip.items],
+            "strip": [item_as_json(item) for item in self._strip.items],
             "paper_dots": self._paper_dots,
             "papers": [paper.as_json for paper in list(self.papers)[-5:]],
             "counters": dict(self.counters),
