@@ -242,14 +242,14 @@ class ModbusBus:
         what this one would take; where nobody answers, nobody is kept waiting either.
         """
         timeout = self._config.timeout_ms / 1000
-        neighbours = [other.unit.poll for other in self._seats.values() if other.failures == 0]
-        if not self._slowest_answer or not neighbours:
+        if not self._slowest_answer or not self._answering():
             return timeout
         patience = 2 * self._slowest_answer
         if seat.failures and (seat.failures + 1) % _LONG_PATIENCE_EVERY == 0:
             patience = timeout
         if seat.failures:
-            round_of_polls = poll_cycle_seconds(self._config.baud, neighbours)
+            asked = [each.unit.poll for each in self._seats.values() if not each.failures]
+            round_of_polls = poll_cycle_seconds(self._config.baud, [seat.unit.poll, *asked])
             patience = min(patience, _SHORTEST_TAP_SECONDS - _LATE_SECONDS - round_of_polls)
         return min(timeout, max(_SHORTEST_PATIENCE_SECONDS, patience))
 

@@ -1,7 +1,6 @@
 """Our Modbus master on real ptys: against pymodbus's codec and server, and against libmodbus."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from contract.names import DeviceStatus
-from edge.drivers import modbus_bus, modbus_io
 from edge.drivers.modbus_bus import BusConfig, ModbusBus, poll_cycle_seconds
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
 from edge.drivers.modbus_rtu import read_inputs
@@ -83,102 +81,6 @@ async def test_an_absent_unit_is_offline_and_back_online_with_its_lamps_as_they_
         await log.status("unit-2", DeviceStatus.ONLINE)
         await far.modules[2].output(0, True)
         await far.modules[2].output(1, True)
-
-
-async def test_an_absent_unit_does_not_silence_the_others(tmp_path: Path) -> None:
-    log = Log()
-    units = [1, 2, 3]
-    async with FarEnd(tmp_path, [1, 3]) as far, bus_of(far.plug.path, units, log):
-        await log.status("unit-2", DeviceStatus.OFFLINE)
-        await far.modules[1].polls(2)
-        for _ in range(20):
-            far.modules[1].inputs[0] = True
-            await far.modules[1].polls(2)
-            far.modules[1].inputs[0] = False
-            await far.modules[1].polls(3)
-        await log.until(lambda: len(log.presses) == 20)
-        # Seen from the wire: no two requests to the absent unit without the others between.
-        asked = [pdu.dev_id for pdu in far.requests][10:]
-        probes = [index for index, unit in enumerate(asked) if unit == 2]
-        assert all(
-            {1, 3} <= set(asked[first:second]) for first, second in itertools.pairwise(probes)
-        )
-
-
-async def test_a_unit_much_slower_than_its_neighbours_is_found_after_an_absence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(modbus_bus, "_LONGEST_BACK_OFF_SECONDS", 0.25)
-    log = Log()
-    units = [1, 2]
-    async with (
-        FarEnd(tmp_path, units) as far,
-        bus_of(far.plug.path, units, log, timeout_ms=1000),
-    ):
-        await log.status("unit-1", DeviceStatus.ONLINE)
-        far.absent.add(2)
-        await log.status("unit-2", DeviceStatus.OFFLINE)
-        far.slow[2] = 0.04  # more than the 25 ms that a silent unit is mostly given
-        far.absent.clear()
-        await log.status("unit-2", DeviceStatus.ONLINE)
-
-
-async def test_a_unit_that_falls_silent_is_asked_again_after_the_others(tmp_path: Path) -> None:
-    log = Log()
-    units = [1, 2, 3]
-    async with FarEnd(tmp_path, units) as far, bus_of(far.plug.path, units, log):
-        await log.status("unit-2", DeviceStatus.ONLINE)
-        await far.modules[1].polls(5)
-        far.absent.add(2)
-        fell_silent = len(far.requests)
-        await log.status("unit-2", DeviceStatus.OFFLINE)
-        asked = [pdu.dev_id for pdu in far.requests[fell_silent:]]
-        questions = [index for index, unit in enumerate(asked) if unit == 2]
-        assert len(questions) >= 3
-        assert all(
-            {1, 3} <= set(asked[first:second]) for first, second in itertools.pairwise(questions)
-        )
-
-
-async def test_taps_shorter_than_the_time_out_are_heard_beside_an_absent_unit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(modbus_bus, "_LONG_PATIENCE_EVERY", 1)  # always, and at every chance:
-    monkeypatch.setattr(modbus_bus, "_LONGEST_BACK_OFF_SECONDS", 0.01)
-    monkeypatch.setattr(modbus_bus, "_PROBE_GAP_SECONDS", 0.01)
-    log = Log()
-    units = [1, 2]
-    async with (
-        FarEnd(tmp_path, units) as far,
-        bus_of(far.plug.path, units, log, timeout_ms=1000),
-    ):
-        await log.status("unit-1", DeviceStatus.ONLINE)
-        far.absent.add(2)
-        await log.status("unit-2", DeviceStatus.OFFLINE)
-        for _ in range(8):
-            far.modules[1].inputs[0] = True
-            await asyncio.sleep(0.3)  # how long the finger is on the key
-            far.modules[1].inputs[0] = False
-            await asyncio.sleep(0.15)
-        await log.until(lambda: len(log.presses) == 8)
-
-
-async def test_lamps_are_written_again_by_one_unit_in_a_round_of_polls(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(modbus_io, "_REWRITE_SECONDS", 0.0)  # all of them, all the time
-    log = Log()
-    units = [1, 2, 3, 4, 5]
-    async with FarEnd(tmp_path, units) as far, bus_of(far.plug.path, units, log):
-        for unit in units:
-            await log.status(f"unit-{unit}", DeviceStatus.ONLINE)
-        await far.modules[1].polls(3)
-        begin = len(far.requests)
-        await far.modules[1].polls(20)
-        kinds = [pdu.function_code for pdu in far.requests[begin:]]
-    writes = [index for index, kind in enumerate(kinds) if kind == 15]
-    assert len(writes) > len(units)
-    assert all(second - first > len(units) for first, second in itertools.pairwise(writes))
 
 
 async def test_a_cable_that_comes_loose_and_comes_back_heals_by_itself(tmp_path: Path) -> None:
