@@ -276,6 +276,57 @@ async def test_a_killed_daemon_comes_back_under_an_open_page(
         assert one.complaints == other.complaints == []
 
 
+async def test_a_hidden_page_rests_and_catches_up(hall: VirtualHall, browser: Browser) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        page = visitor.page
+        await page.evaluate("""() => {
+            window.hiddenNow = true;
+            Object.defineProperty(document, "hidden", { get: () => window.hiddenNow });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""")
+        other = await visit(browser, address)
+        for on in ("true", "false", "true"):
+            await other.fault("paper_low").click()
+            await expect(other.fault("paper_low")).to_have_attribute("aria-checked", on)
+        assert await visitor.fault("paper_low").get_attribute("aria-checked") == "false"
+        await page.evaluate("""() => {
+            window.hiddenNow = false;
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""")
+        await expect(visitor.fault("paper_low")).to_have_attribute(
+            "aria-checked", "true", timeout=PATIENCE_MS
+        )
+        assert visitor.complaints == []
+
+
+async def test_nothing_is_painted_where_nothing_happens(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    """Controller and devices share the processors of a small machine with this page."""
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        page = visitor.page
+        await visitor.key("dispenser", "payment").click()
+        await visitor.newest_ticket()
+        # What moved comes to rest: the paper, the people.
+        await page.wait_for_function("document.getAnimations().length === 0", timeout=PATIENCE_MS)
+        touched = await page.evaluate("""() => new Promise((done) => {
+            const seen = new Set();
+            new MutationObserver((records) => {
+                for (const { target } of records) {
+                    const element = target.nodeType === 1 ? target : target.parentElement;
+                    const named = element.closest("[id], [data-figure]");
+                    seen.add(named.dataset.figure ?? named.id);
+                }
+                if (seen.has("seconds")) done([...seen]); // the clock goes on, as it must
+            }).observe(document.body, {
+                subtree: true, childList: true, attributes: true, characterData: true,
+            });
+        })""")
+        assert set(touched) <= {"seconds", "clock", "programs", "journaled", "atCentre"}
+
+
 async def test_a_lost_line_is_said_and_found_again(hall: VirtualHall, browser: Browser) -> None:
     async with serve_pages(hall, 0) as address:
         visitor = await visit(browser, address)
