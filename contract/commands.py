@@ -9,6 +9,7 @@ from contract.names import (
     BusinessDay,
     CancelReason,
     ClerkId,
+    CommandId,
     Language,
     Rating,
     ServiceId,
@@ -309,7 +310,7 @@ class Refusal(Tolerant):
 class CentralCommand(Tolerant):
     """A command from the centre, good until ``expires_at``, taken once per ``id``."""
 
-    id: TicketId
+    id: CommandId
     issued_at: AwareDatetime
     expires_at: AwareDatetime
     body: Command
@@ -321,7 +322,7 @@ class CentralReply(Tolerant):
     A command that is refused as replayed tells the events that it led to the first time, too.
     """
 
-    id: TicketId
+    id: CommandId
     accepted: bool
     event_types: tuple[str, ...] = ()
     refusal: Refusal | None = None

@@ -36,7 +36,7 @@ class WindowStatus(Tolerant):
     """The ticket that is called or served there."""
 
 
-class HallState(Tolerant):
+class HallReport(Tolerant):
     """Retained on ``halls/{hall}/v1/state``, renewed by every heartbeat; also the last will."""
 
     hall: HallId

@@ -24,6 +24,9 @@ ClerkId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 TicketId = Annotated[str, StringConstraints(pattern=ULID_PATTERN)]
 """A ULID: the ticket's stable identity, unique for ever. The shown number is another thing."""
 
+CommandId = Annotated[str, StringConstraints(pattern=ULID_PATTERN)]
+"""Of a command from the centre: a ULID."""
+
 TicketNumber = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}[0-9]{1,5}$")]
 """What is printed and called: prefix and number, e.g. ``A012``. Starts anew each business day."""
 

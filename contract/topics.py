@@ -2,7 +2,7 @@
 
 import re
 
-from contract.names import SLUG_PATTERN, HallId
+from contract.names import SLUG_PATTERN, CommandId, HallId
 
 _HALL_TOPIC = re.compile(r"^halls/([^/]+)/v1/(events|backlog|state|ack)$")
 
@@ -34,7 +34,7 @@ def ack(hall: HallId) -> str:
     return f"halls/{hall}/v1/ack"
 
 
-def command(hall: HallId, command_id: str) -> str:
+def command(hall: HallId, command_id: CommandId) -> str:
     """A command. Centre to hall."""
     return f"halls/{hall}/v1/cmd/{command_id}"
 
@@ -44,7 +44,7 @@ def commands(hall: HallId) -> str:
     return f"halls/{hall}/v1/cmd/+"
 
 
-def reply(hall: HallId, command_id: str) -> str:
+def reply(hall: HallId, command_id: CommandId) -> str:
     """What became of a command. Hall to centre."""
     return f"halls/{hall}/v1/cmd/{command_id}/reply"
 

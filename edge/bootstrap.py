@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import TypeVar
 
 from contract.commands import Finish, Refusal, SignOff, Transfer
-from contract.documents import HallState as StateDocument
+from contract.documents import HallReport
 from contract.events import ControllerStarted
 from contract.names import DeviceId, DeviceStatus, WindowState
 from edge import __version__, snapshot
@@ -272,7 +272,7 @@ class Hall:
         self._controller.subscribe(lambda event, state: uplink.notify())  # noqa: ARG005
         return uplink
 
-    def _document(self) -> StateDocument:
+    def _document(self) -> HallReport:
         presses = [presses for desk in self._desks for presses in desk.presses]
         if self._dispenser is not None:
             presses += self._dispenser.presses

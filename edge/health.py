@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from contract.commands import Refusal
-from contract.documents import HallState as StateDocument
-from contract.documents import Names, WindowStatus
+from contract.documents import HallReport, Names, WindowStatus
 from contract.events import DeviceChanged
 from contract.names import DeviceId, DeviceStatus, Epoch, HallId, Presence, ServiceId
 from edge import __version__
@@ -120,11 +119,11 @@ def state_document(
     clock: Clock,
     name: Names,
     service_names: Mapping[ServiceId, Names],
-) -> StateDocument:
+) -> HallReport:
     """The hall as it is now, for ``halls/{hall}/v1/state``."""
     now, state, plan = clock.now(), controller.state, controller.plan
     windows = [state.window(number) for number in plan.windows]
-    return StateDocument(
+    return HallReport(
         hall=hall,
         presence=Presence.ONLINE,
         at=now.wall,

@@ -17,7 +17,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from contract import topics
-from contract.documents import Ack, HallState
+from contract.documents import Ack, HallReport
 from contract.names import Epoch, HallId, Presence
 from edge.central import CentralCommands, Submit
 from edge.clock import Clock
@@ -79,7 +79,7 @@ class Uplink:
         hall: HallId,
         journal: EventSource,
         mqtt: MqttConfig,
-        state_document: Callable[[], HallState],
+        state_document: Callable[[], HallReport],
         submit: Submit,
         clock: Clock,
         random: Random,
@@ -155,7 +155,7 @@ class Uplink:
 
     async def _converse(self) -> None:
         """One connection, from beginning to end."""
-        lost = HallState(hall=self._hall, presence=Presence.LOST)
+        lost = HallReport(hall=self._hall, presence=Presence.LOST)
         will = Will(topics.state(self._hall), lost.model_dump_json().encode())
         ended_by: BaseException | None = None
         async with connect(self._mqtt, will) as session:

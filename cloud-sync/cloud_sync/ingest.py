@@ -17,7 +17,7 @@ from random import Random
 from cloud_sync.reading import DeadLetter, Received, dead_letter, read_events, read_state
 from cloud_sync.store import Committed, Position, Store
 from contract import topics
-from contract.documents import Ack, HallState
+from contract.documents import Ack, HallReport
 from messaging.session import Backoff, Message, PublishRefused, Session
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Ingest:
         monotonic: Callable[[], float],
         now: Callable[[], datetime],
         random: Random,
-        on_state: Callable[[HallState, bool], None],
+        on_state: Callable[[HallReport, bool], None],
         on_commit: Callable[[Iterable[str]], None],
         on_retired: Callable[[str], None],
     ) -> None:

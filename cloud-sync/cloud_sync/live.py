@@ -17,7 +17,7 @@ from cloud_sync.store import HallFacts, ServiceFacts, Store
 from contract import topics
 from contract.documents import (
     HallLive,
-    HallState,
+    HallReport,
     Names,
     NetworkLive,
     Satisfaction,
@@ -34,7 +34,7 @@ RENEW_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Hall:
-    state: HallState | None = None
+    state: HallReport | None = None
     heard_at: float | None = None
     """When its last own heartbeat came; a retained one tells nothing of its age."""
     first_seen_at: float = 0.0
@@ -70,7 +70,7 @@ class Live:
         self._network: NetworkLive | None = None
         self._network_at = float("-inf")
 
-    def on_state(self, state: HallState, retained: bool) -> None:
+    def on_state(self, state: HallReport, retained: bool) -> None:
         """A hall's state document came."""
         hall = self._hall(state.hall)
         if state.presence is Presence.LOST and hall.state is not None:
@@ -227,7 +227,7 @@ def _service_live(facts: ServiceFacts, name: Names) -> ServiceLive:
     )
 
 
-def _behind(state: HallState | None, facts: HallFacts) -> int:
+def _behind(state: HallReport | None, facts: HallFacts) -> int:
     """Events that the hall has and we do not."""
     if state is None or state.epoch is None:
         return 0

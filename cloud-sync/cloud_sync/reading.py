@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from contract.documents import HallState
+from contract.documents import HallReport
 from contract.envelope import CloudEvent, UnknownEventType
 from contract.events import EVENT_TYPES, HallEvent, subject_of
 from contract.names import ULID_PATTERN
@@ -92,10 +92,10 @@ def read_events(topic: str, payload: bytes) -> Reading:
     return _read_all(topic, documents, hall)
 
 
-def read_state(topic: str, payload: bytes) -> HallState | DeadLetter:
+def read_state(topic: str, payload: bytes) -> HallReport | DeadLetter:
     """A hall's state document."""
     try:
-        state = HallState.model_validate_json(payload)
+        state = HallReport.model_validate_json(payload)
     except ValidationError as error:
         return dead_letter(topic, payload, _first_error(error))
     if state.hall != hall_of(topic):

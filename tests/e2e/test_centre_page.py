@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from contract import topics
-from contract.documents import HallState
+from contract.documents import HallReport
 from contract.names import Presence
 from messaging.session import connect
 from tests.support.broker import Broker, running_broker
@@ -60,7 +60,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 async def send(broker: Broker, hall: str, texts: list[str], *, head: int = 0) -> None:
     async with connect(broker.client(hall)) as session:
-        state = HallState(
+        state = HallReport(
             hall=hall, presence=Presence.ONLINE, epoch=EPOCH, head=head, **NAMES.get(hall, {})
         )
         await session.publish(topics.state(hall), state.model_dump_json().encode(), retain=True)

@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 from contract import topics
 from contract.commands import CentralCommand, CentralReply
-from contract.documents import Ack, HallLive, HallState, NetworkLive
+from contract.documents import Ack, HallLive, HallReport, NetworkLive
 from contract.envelope import CloudEvent, to_json
 from contract.events import EVENT_TYPES, HallEvent
 from contract.names import SLUG_PATTERN
@@ -215,7 +215,7 @@ def _channels() -> list[Channel]:
             description=_doc(topics.state),
             messages=(
                 _document(
-                    HallState, ("at work", examples.HALL_STATE), ("last will", examples.LAST_WILL)
+                    HallReport, ("at work", examples.HALL_STATE), ("last will", examples.LAST_WILL)
                 ),
             ),
             retained=True,
@@ -373,7 +373,7 @@ def _schemas() -> Json:
     roots: list[type[BaseModel]] = [
         CloudEvent,
         *EVENT_TYPES.values(),
-        *(HallState, Ack, CentralCommand, CentralReply, HallLive, NetworkLive),
+        *(HallReport, Ack, CentralCommand, CentralReply, HallLive, NetworkLive),
     ]
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(root, "validation") for root in roots]
     _, top = models_json_schema(

@@ -7,7 +7,7 @@ from contract.commands import CentralCommand, CentralReply, Pause, Refusal, Refu
 from contract.documents import (
     Ack,
     HallLive,
-    HallState,
+    HallReport,
     NetworkLive,
     Satisfaction,
     ServiceLive,
@@ -92,7 +92,7 @@ _SATISFACTION = Satisfaction(
 
 _NAME = {Language.ZH: "滨江营业厅", Language.EN: "Riverside"}
 _SERVICE_NAMES = {"payment": {Language.ZH: "缴费", Language.EN: "Payment"}}
-HALL_STATE = HallState(
+HALL_STATE = HallReport(
     hall=HALL,
     presence=Presence.ONLINE,
     at=NOW,
@@ -109,7 +109,7 @@ HALL_STATE = HallState(
     devices={"printer": DeviceStatus.PAPER_LOW},
     counters={"frames_garbage": 0},
 )
-LAST_WILL = HallState(hall=HALL, presence=Presence.LOST)
+LAST_WILL = HallReport(hall=HALL, presence=Presence.LOST)
 ACK = Ack(epoch=EPOCH, seq=SEQ)
 CENTRAL_COMMAND = CentralCommand(
     id=COMMAND,

@@ -20,7 +20,7 @@ from contract.commands import (
 from contract.documents import (
     Ack,
     HallLive,
-    HallState,
+    HallReport,
     NetworkLive,
     Satisfaction,
     ServiceLive,
@@ -40,7 +40,7 @@ after the last `v` of a type). Times carry their zone; durations are seconds.
 """
 
 DOCUMENTS: tuple[type[BaseModel], ...] = (
-    HallState,
+    HallReport,
     Ack,
     CentralCommand,
     CentralReply,

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from contract import topics
-from contract.documents import Ack, HallLive, HallState, NetworkLive
+from contract.documents import Ack, HallLive, HallReport, NetworkLive
 from contract.events import DeviceChanged, TicketIssued
 from contract.names import Presence
 from messaging.session import Session, SessionLost, Will, connect
@@ -23,7 +23,7 @@ from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelop
 
 DAY = HallDay(7).whole(60)
 TEXTS = envelopes(DAY, "hall-a")
-ONLINE = HallState(hall="hall-a", presence=Presence.ONLINE).model_dump_json().encode()
+ONLINE = HallReport(hall="hall-a", presence=Presence.ONLINE).model_dump_json().encode()
 
 
 async def acks(session: Session, *, epoch: str = EPOCH, seq: int) -> Ack:
@@ -168,8 +168,12 @@ async def test_what_happens_in_a_hall_is_live_at_the_centre(
         connect(broker.client("hall-a")) as session,
     ):
         await dashboard.subscribe(topics.LIVE_OF_ALL)
-        state = HallState(hall="hall-a", presence=Presence.ONLINE, epoch=EPOCH, head=len(TEXTS) + 5)
-        await session.publish(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
+        report = HallReport(
+            hall="hall-a", presence=Presence.ONLINE, epoch=EPOCH, head=len(TEXTS) + 5
+        )
+        await session.publish(
+            topics.state("hall-a"), report.model_dump_json().encode(), retain=True
+        )
         await session.publish(topics.backlog("hall-a"), backlog(TEXTS))
         live = await live_where(dashboard, events=len(TEXTS))
         assert (live.presence, live.behind) == (Presence.ONLINE, 5)
@@ -210,7 +214,7 @@ async def test_a_hall_that_is_taken_out_of_service_leaves_the_dashboards(
 
 async def test_the_last_will_shows_a_hall_as_lost(broker: Broker, centre: CentreProcess) -> None:
     def state(presence: Presence) -> bytes:
-        return HallState(hall="hall-a", presence=presence).model_dump_json().encode()
+        return HallReport(hall="hall-a", presence=presence).model_dump_json().encode()
 
     will = Will(topics.state("hall-a"), state(Presence.LOST))
     async with connect(broker.client("dashboards")) as dashboard:

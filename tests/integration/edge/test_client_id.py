@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from contract import topics
-from contract.documents import HallState
+from contract.documents import HallReport
 from contract.names import Presence
 from messaging.broker import Role
 from messaging.session import connect
@@ -39,5 +39,5 @@ async def test_whoever_knows_the_dashboards_password_can_not_end_a_halls_session
             async with connect(broker.client("dashboards", client_id="riverside")) as intruder:
                 await intruder.subscribe(topics.NETWORK)
             for _ in range(4):
-                state = HallState.model_validate_json((await anext(states)).payload)
+                state = HallReport.model_validate_json((await anext(states)).payload)
                 assert state.presence is Presence.ONLINE

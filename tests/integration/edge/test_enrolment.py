@@ -9,7 +9,7 @@ import pytest
 
 from cloud_sync.config import SyncConfig
 from contract import topics
-from contract.documents import HallState
+from contract.documents import HallReport
 from contract.names import Language, Presence
 from messaging.broker import Role, TlsListener
 from messaging.session import connect
@@ -51,7 +51,7 @@ async def test_a_hall_connects_with_the_example(page: str, tmp_path: Path) -> No
         await hall.start()
         message = await anext(centre.messages())
     assert message.topic == topics.state("riverside")
-    state = HallState.model_validate_json(message.payload)
+    state = HallReport.model_validate_json(message.payload)
     assert state.presence is Presence.ONLINE
     assert state.name == {Language.ZH: "滨江营业厅", Language.EN: "Riverside"}
     assert state.service_names["payment"] == {Language.ZH: "缴费", Language.EN: "Payment"}

@@ -14,7 +14,7 @@ import pytest
 
 from contract import topics
 from contract.commands import CallNext, CentralCommand, CentralReply, Command, Refusal
-from contract.documents import Ack, HallState
+from contract.documents import Ack, HallReport
 from contract.envelope import CloudEvent
 from contract.events import DeviceChanged, HallEvent
 from contract.names import Presence
@@ -38,7 +38,7 @@ class Centre:
         self.events: dict[tuple[str, int], CloudEvent] = {}
         self.arrived: list[tuple[str, int, bool]] = []
         """(epoch, seq, in the backlog), every arrival, in order."""
-        self.states: list[HallState] = []
+        self.states: list[HallReport] = []
         self.replies: list[CentralReply] = []
         self.acking = True
         self.session: Session | None = None
@@ -65,7 +65,7 @@ class Centre:
             elif message.topic == topics.backlog(HALL):
                 await self._take(json.loads(message.payload), in_backlog=True)
             elif message.topic == topics.state(HALL):
-                self.states.append(HallState.model_validate_json(message.payload))
+                self.states.append(HallReport.model_validate_json(message.payload))
             else:
                 self.replies.append(CentralReply.model_validate_json(message.payload))
             self._tell()
@@ -135,8 +135,8 @@ class Hall:
         self.commands.append(command)
         return (called(1, 3),)
 
-    def document(self) -> HallState:
-        return HallState(
+    def document(self) -> HallReport:
+        return HallReport(
             hall=HALL,
             presence=Presence.ONLINE,
             epoch=self.journal.epoch,

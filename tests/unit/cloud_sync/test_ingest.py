@@ -13,7 +13,7 @@ import pytest
 from cloud_sync.ingest import PENDING_BYTES, Ingest
 from cloud_sync.store.sqlite import SqliteStore
 from contract import topics
-from contract.documents import Ack, HallState
+from contract.documents import Ack, HallReport
 from contract.names import Presence
 from messaging.session import Message, SessionLost
 from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
@@ -35,7 +35,7 @@ class Bench:
     def __init__(self, store: SqliteStore) -> None:
         self.session = LocalSession()
         self.seconds = 0.0
-        self.states: list[tuple[HallState, bool]] = []
+        self.states: list[tuple[HallReport, bool]] = []
         self.committed: list[str] = []
         self.retired: asyncio.Queue[str] = asyncio.Queue()
         self.ingest = Ingest(
@@ -116,7 +116,7 @@ async def test_an_epoch_that_the_hall_has_left_is_not_asked_for_and_overwrites_n
     store: SqliteStore,
 ) -> None:
     new = envelopes(HallDay(3).whole(1), "hall-a", epoch=OTHER_EPOCH)
-    state = HallState(hall="hall-a", presence=Presence.ONLINE, epoch=OTHER_EPOCH)
+    state = HallReport(hall="hall-a", presence=Presence.ONLINE, epoch=OTHER_EPOCH)
     async with at_work(store) as bench:
         bench.session.arrive(topics.backlog("hall-a"), backlog([*TEXTS[:3], TEXTS[5]]))
         assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=3)
@@ -240,7 +240,7 @@ async def test_an_error_of_our_own_is_the_guilty_events_and_nobody_elses(tmp_pat
 
 
 async def test_state_documents_are_passed_on_and_bad_ones_kept_aside(store: SqliteStore) -> None:
-    state = HallState(hall="hall-a", presence=Presence.ONLINE)
+    state = HallReport(hall="hall-a", presence=Presence.ONLINE)
     async with at_work(store) as bench:
         bench.session.arrive(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
         bench.session.arrive(topics.state("hall-b"), state.model_dump_json().encode())

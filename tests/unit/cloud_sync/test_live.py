@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cloud_sync.live import RENEW_SECONDS, Live, percentile, satisfaction
 from cloud_sync.reading import read_events
 from cloud_sync.store.sqlite import SqliteStore
-from contract.documents import HallLive, HallState, NetworkLive
+from contract.documents import HallLive, HallReport, NetworkLive
 from contract.names import Language, Presence
 from messaging.session import Message
 from tests.support.hall_day import EPOCH, HallDay, envelopes
@@ -71,8 +71,8 @@ async def store(tmp_path: Path) -> Any:
     await opened.close()
 
 
-def online(**more: Any) -> HallState:
-    return HallState(hall="hall-a", presence=Presence.ONLINE, epoch=EPOCH, **more)
+def online(**more: Any) -> HallReport:
+    return HallReport(hall="hall-a", presence=Presence.ONLINE, epoch=EPOCH, **more)
 
 
 async def commit(store: SqliteStore, first: int, last: int) -> None:
@@ -161,7 +161,7 @@ async def test_names_are_passed_on_and_outlive_the_last_will(store: SqliteStore)
     name = {Language.ZH: "滨江营业厅", Language.EN: "Riverside"}
     payment = {Language.ZH: "缴费", Language.EN: "Payment"}
     live.on_state(online(name=name, service_names={"payment": payment}), retained=False)
-    live.on_state(HallState(hall="hall-a", presence=Presence.LOST), retained=False)
+    live.on_state(HallReport(hall="hall-a", presence=Presence.LOST), retained=False)
     await live.publish_due(session)
     (hall,) = session.take()[0]
     assert hall.name == name
@@ -176,7 +176,7 @@ async def test_the_last_will_does_not_wipe_what_the_hall_said(store: SqliteStore
     live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
     await commit(store, 1, 30)
     live.on_state(online(head=35), retained=False)
-    live.on_state(HallState(hall="hall-a", presence=Presence.LOST), retained=False)
+    live.on_state(HallReport(hall="hall-a", presence=Presence.LOST), retained=False)
     await live.publish_due(session)
     (hall,) = session.take()[0]
     assert (hall.presence, hall.behind) == (Presence.LOST, 5)

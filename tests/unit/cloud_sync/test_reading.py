@@ -12,7 +12,7 @@ from cloud_sync.reading import (
     read_events,
     read_state,
 )
-from contract.documents import HallState
+from contract.documents import HallReport
 from contract.names import Presence
 from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
 
@@ -144,7 +144,7 @@ def test_deep_nesting_is_a_dead_letter() -> None:
 
 
 def test_a_state_document_must_be_of_the_topics_hall() -> None:
-    state = HallState(hall="hall-b", presence=Presence.ONLINE)
+    state = HallReport(hall="hall-b", presence=Presence.ONLINE)
     read = read_state("halls/hall-a/v1/state", state.model_dump_json().encode())
     assert isinstance(read, DeadLetter)
     assert read_state("halls/hall-b/v1/state", state.model_dump_json().encode()) == state
