@@ -136,9 +136,14 @@ class HallPhase(StrEnum):
 
 
 class VoidReason(StrEnum):
+    """Why a ticket got no paper that anybody can vouch for."""
+
     PAPER_OUT = "paper_out"
+    """The roll was empty until the ticket's time was over."""
     PRINTER_OFFLINE = "printer_offline"
+    """The printer was off, unplugged or silent."""
     PRINTER_FAULT = "printer_fault"
+    """The printer said that something is wrong with it, or its cover was open."""
     EXPIRED = "expired"
     """The print job outlived its time to live."""
     UNCONFIRMED = "unconfirmed"

@@ -215,7 +215,9 @@ def _members(enumeration: type[StrEnum]) -> str:
     told = [(m.value, docstrings.of_member(enumeration, m.name)) for m in enumeration]
     if not any(a is not None and a.doc for _, a in told):
         return ", ".join(f"`{value}`" for value, _ in told) + "\n"
-    rows = [f"| `{value}` | {_one_line(a.doc) if a is not None else ''} |" for value, a in told]
+    if unsaid := [value for value, a in told if a is None or not a.doc]:
+        raise LookupError(f"{enumeration.__name__}: no docstring behind {', '.join(unsaid)}")
+    rows = [f"| `{value}` | {_one_line(a.doc)} |" for value, a in told if a is not None]
     return "\n".join(["| value | meaning |", "| --- | --- |", *rows, ""])
 
 
