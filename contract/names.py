@@ -171,6 +171,7 @@ class DeviceStatus(StrEnum):
 
 class Presence(StrEnum):
     ONLINE = "online"
+    """Connected, and its heartbeat is fresh."""
     LOST = "lost"
     """Set by the broker: the hall's last will."""
     STOPPED = "stopped"
