@@ -9,10 +9,12 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 DISTRIBUTIONS := contract messaging edge cloud-sync simulator
 PINS := requirements/constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 
+SEEDS ?= 1 2 3 4 5 6 7 8 9 10
+
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: demo test unit lint types asyncapi diagrams constraints bench format clean help \
+.PHONY: demo chaos test unit lint types asyncapi diagrams constraints bench format clean help \
 	test-all-pythons system-packages
 
 help: ## List the targets
@@ -22,6 +24,13 @@ help: ## List the targets
 demo: $(VENV)/.product ## Run a virtual hall and its centre; ARGS="--help" shows what it takes
 	@tools/demo-broker.sh $(VENV)
 	@exec $(BIN)/nowserving demo $(ARGS)
+
+chaos: $(VENV)/.product ## Ten headless demos, all three programs killed again and again; SEEDS="1 2" to choose
+	@tools/demo-broker.sh $(VENV)
+	@for seed in $(SEEDS); do \
+		echo "== seed $$seed"; \
+		$(BIN)/nowserving demo --headless --for 50 --speed 60 --chaos --json --seed $$seed || exit 1; \
+	done
 
 test: system-packages lint types ## Install what the tests need, then lint, types, import rules, all tests
 	@$(BIN)/pytest $(ARGS)
