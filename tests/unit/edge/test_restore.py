@@ -1,0 +1,195 @@
+"""A start: the newest snapshot and the tail behind it are the state that was."""
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contract.commands import (
+    CallNext,
+    CloseDay,
+    Command,
+    ConfirmPrint,
+    IssueTicket,
+    OpenDay,
+    Refusal,
+    SignOn,
+    Start,
+)
+from contract.names import WindowState
+from edge.bootstrap import restore
+from edge.clock import ManualClock
+from edge.controller import Controller
+from edge.journal.database import TAIL
+from edge.journal.journal import Journal
+from edge.queue.plan import HallPlan
+from edge.queue.state import HallState
+from edge.upkeep import SnapshotKeeper
+from tests.support.hall import MONDAY, MORNING, make_plan, ulid
+from tests.support.hall_events import device, epochs
+from tests.support.walks import CLERKS, commands, plans
+
+HALL = "riverside"
+
+
+class Scene:
+    """A controller at work on a journal on disk."""
+
+    def __init__(self, plan: HallPlan, journal: Journal, state: HallState, position: int) -> None:
+        self.clock = ManualClock(MORNING)
+        self.journal = journal
+        self.controller = Controller(plan, state, position, journal, self.clock)
+        self.keeper = SnapshotKeeper(self.controller, journal)
+
+    async def do(self, *commands: Command) -> None:
+        for command in commands:
+            outcome = await self.controller.submit(command)
+            assert not isinstance(outcome, Refusal), outcome
+
+    async def ticket(self, n: int) -> None:
+        await self.do(IssueTicket(ticket=ulid(n), service="a"), ConfirmPrint(ticket=ulid(n)))
+
+    @property
+    def now(self) -> tuple[HallState, int]:
+        return self.controller.state, self.controller.position
+
+
+@asynccontextmanager
+async def journal_at(path: Path) -> AsyncIterator[Journal]:
+    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+@asynccontextmanager
+async def at_work(path: Path, plan: HallPlan) -> AsyncIterator[Scene]:
+    """A hall that begins where its journal ends."""
+    async with journal_at(path) as journal:
+        scene = Scene(plan, journal, *await restore(journal))
+        writer = asyncio.create_task(scene.controller.run())
+        try:
+            async with asyncio.timeout(60):
+                yield scene
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+
+async def restored(path: Path) -> tuple[HallState, int]:
+    async with journal_at(path) as journal:
+        return await restore(journal)
+
+
+def after_a_power_cut(path: Path, folder: Path) -> Path:
+    """What is on the disk in this instant, while the journal is still open."""
+    folder.mkdir()
+    for file in (path, path.with_name(path.name + "-wal")):
+        shutil.copy(file, folder)
+    return folder / path.name
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+async def test_what_happened_after_the_snapshot_is_there_after_a_power_cut(
+    path: Path, tmp_path: Path
+) -> None:
+    async with at_work(path, make_plan()) as scene:
+        await scene.do(OpenDay(business_day=MONDAY), SignOn(window=1, clerk="1001"))
+        await scene.ticket(1)
+        await scene.keeper.save()
+        await scene.ticket(2)
+        await scene.do(CallNext(window=1), Start(window=1))
+        cut = after_a_power_cut(path, tmp_path / "cut")
+        state, position = await restored(cut)
+        assert (state, position) == scene.now
+    assert state.window(1).state is WindowState.SERVING
+    assert set(state.tickets) == {ulid(1), ulid(2)}
+
+
+async def test_a_restored_hall_goes_on_and_is_restored_again(path: Path) -> None:
+    async with at_work(path, make_plan()) as scene:
+        await scene.do(OpenDay(business_day=MONDAY))
+        await scene.ticket(1)
+        await scene.keeper.save()
+        await scene.ticket(2)
+    async with at_work(path, make_plan()) as scene:
+        await scene.ticket(3)
+        await scene.keeper.save()
+        await scene.ticket(4)
+        live = scene.now
+    numbers = [ticket.number for ticket in live[0].tickets.values()]
+    assert numbers == ["A001", "A002", "A003", "A004"]
+    assert await restored(path) == live
+
+
+async def test_what_a_snapshot_contains_is_not_read_again(path: Path) -> None:
+    """A start takes as long as the tail, and not as the years before it."""
+    async with at_work(path, make_plan()) as scene:
+        await scene.do(OpenDay(business_day=MONDAY))
+        await scene.keeper.save()
+        await scene.controller.record(*(device(str(n)) for n in range(TAIL)))
+        live = scene.now
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE events SET body = '{}' WHERE position = 1")
+    assert await restored(path) == live
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_after_any_walk_and_a_snapshot_anywhere_the_state_comes_back(data: st.DataObject) -> None:
+    plan = data.draw(plans())
+    walk = data.draw(walks(plan))
+    snapshot_after = data.draw(st.integers(0, len(walk) - 1))
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_live_and_restored_are_one(Path(folder) / "j.db", plan, walk, snapshot_after))
+
+
+def walks(plan: HallPlan) -> st.SearchStrategy[list[Command]]:
+    """A morning, anything that people do, and perhaps the next day."""
+    opening: list[Command] = [OpenDay(business_day=MONDAY)]
+    opening += [
+        SignOn(window=window, clerk=clerk)
+        for window, clerk in zip(plan.windows, CLERKS, strict=False)
+    ]
+    tickets = [ulid(n) for n in range(1, 7)]
+    services = sorted(plan.services)
+    for n, ticket in enumerate(tickets[:4]):
+        opening.append(IssueTicket(ticket=ticket, service=services[n % len(services)]))
+        opening.append(ConfirmPrint(ticket=ticket))
+    next_day: list[Command] = [
+        CloseDay(),
+        OpenDay(business_day=MONDAY + timedelta(days=1)),
+        IssueTicket(ticket=ulid(7), service=services[0]),
+        ConfirmPrint(ticket=ulid(7)),
+    ]
+    return st.builds(
+        lambda walk, ending: opening + walk + ending,
+        st.lists(commands(plan, tickets), max_size=30),
+        st.sampled_from([[], next_day[:1], next_day]),
+    )
+
+
+async def _live_and_restored_are_one(
+    path: Path, plan: HallPlan, walk: list[Command], snapshot_after: int
+) -> None:
+    async with at_work(path, plan) as scene:
+        for place, command in enumerate(walk):
+            scene.clock.advance(7.3)
+            await scene.controller.submit(command)
+            if place == snapshot_after:
+                await scene.keeper.save()
+        live = scene.now
+    assert await restored(path) == live
