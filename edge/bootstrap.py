@@ -294,9 +294,10 @@ class Hall:
 
 
 async def _ends_with(task: "asyncio.Task[None]") -> None:
-    """Fail when ``task`` does: a hall without its writer answers nobody."""
-    await asyncio.shield(task)
-    raise RuntimeError(f"{task.get_name()} ended by itself")
+    """Fail when ``task`` ends in any way: a hall without its writer answers nobody."""
+    await asyncio.wait([task])
+    error = None if task.cancelled() else task.exception()
+    raise RuntimeError(f"the {task.get_name()} ended by itself") from error
 
 
 async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.real_hall import NO_PAPER_PIN, READY_PIN, REFUSED_PIN, RealHall, real_hall, until
+from tests.support.real_hall import (
+    NO_PAPER_PIN,
+    READY_PIN,
+    REFUSED_PIN,
+    WAIT_SECONDS,
+    RealHall,
+    real_hall,
+    until,
+)
 
 
 @pytest.fixture
@@ -47,6 +55,24 @@ async def test_after_a_kill_the_hall_goes_on_where_it_was(hall: RealHall) -> Non
     assert await hall.press(1, "start") == "accepted"
     assert await hall.press(1, "call_next") == "accepted"
     await hall.shows(1, "A0002")
+    paper = await hall.take_a_number()
+    assert "A0003" in paper.text
+
+
+async def test_a_kill_after_a_clean_stop_costs_nothing_that_happened_since(hall: RealHall) -> None:
+    """The stop leaves a snapshot; the start after the kill reads what came behind it."""
+    await hall.press(1, "sign_on")
+    await hall.take_a_number()
+    assert await hall.stop() == 0
+    await hall.start()
+    await hall.take_a_number()
+    assert await hall.press(1, "call_next") == "accepted"
+    assert await hall.press(1, "start") == "accepted"
+    await hall.kill()
+    await hall.start()
+    await hall.shows(1, "A0001 正在办理")
+    assert await hall.press(1, "call_next") == "accepted"
+    await hall.shows(1, "A0002 请到1号窗口")
     paper = await hall.take_a_number()
     assert "A0003" in paper.text
 
@@ -107,7 +133,13 @@ async def test_a_second_instance_on_the_same_journal_is_refused(
         *("-m", "edge.cli", "run", "--config", str(hall.config)),
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await second.communicate()
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            _, said = await second.communicate()
+    finally:
+        if second.returncode is None:
+            second.kill()
+            await second.wait()
     assert second.returncode == 1
     assert b"Traceback" not in said
     assert str(hall.journal).encode() in said

@@ -1,0 +1,157 @@
+"""What a hall does when one of its own parts fails, and what it leaves behind when it stops."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contract.commands import Refusal
+from contract.documents import HallReport
+from contract.events import HallEvent
+from edge.bootstrap import Hall, restore
+from edge.clock import ManualClock
+from edge.config import HallConfig, load
+from edge.controller import Controller, EventLog
+from edge.journal.journal import Journal
+from tests.support.broker import running_broker
+from tests.support.hall_events import device, epochs
+
+START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+
+
+def config_in(folder: Path, more: str = "") -> HallConfig:
+    """A hall of one window and no devices."""
+    file = folder / "hall.toml"
+    file.write_text(
+        f"""
+[hall]
+id = "hall-a"
+name = {{ zh = "滨江营业厅", en = "Riverside" }}
+time_zone = "Asia/Shanghai"
+
+[journal]
+path = "{folder}/journal.db"
+
+[services.payment]
+name = {{ zh = "缴费", en = "Payment" }}
+prefix = "A"
+
+[windows.1]
+skills = "all"
+{more}
+""",
+        encoding="utf-8",
+    )
+    return load(file)
+
+
+@asynccontextmanager
+async def journal_of(config: HallConfig) -> AsyncIterator[Journal]:
+    journal = await Journal.open(config.journal.path, hall=config.hall.id, new_epoch=epochs())
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def controller_of(config: HallConfig, journal: Journal, log: EventLog) -> Controller:
+    return Controller(config.plan(), *await restore(journal), log, ManualClock(START))
+
+
+async def until_said(caplog: pytest.LogCaptureFixture, words: str) -> None:
+    async with asyncio.timeout(20):
+        while words not in caplog.text:
+            await asyncio.sleep(0.01)
+
+
+class DyingLog:
+    """An event log with a bug that comes out at the event ``deadly``."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    async def append(self, events: Sequence[HallEvent]) -> int:
+        if any(getattr(event, "detail", "") == "deadly" for event in events):
+            raise ZeroDivisionError("a bug in the log")
+        return await self.journal.append(events)
+
+
+async def test_a_hall_whose_writer_dies_ends_loudly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = config_in(tmp_path)
+    async with journal_of(config) as journal, asyncio.timeout(30):
+        controller = await controller_of(config, journal, DyingLog(journal))
+        hall = Hall(config, ManualClock(START), journal, controller)
+        running = asyncio.create_task(hall.run(asyncio.Event()))
+        await until_said(caplog, "ready: ")
+        asking = asyncio.create_task(controller.record(device("deadly")))
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(RuntimeError, match="the writer ended by itself")
+        ) as ended:
+            await running
+        assert isinstance(ended.value.exceptions[0].__cause__, ZeroDivisionError)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_stop_leaves_a_snapshot_of_all_that_happened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    config = config_in(tmp_path)
+    stop = asyncio.Event()
+    async with journal_of(config) as journal, asyncio.timeout(30):
+        controller = await controller_of(config, journal, journal)
+        hall = Hall(config, ManualClock(START), journal, controller)
+        running = asyncio.create_task(hall.run(stop))
+        await until_said(caplog, "ready: ")
+        await controller.record(device("the last that happens"))
+        stop.set()
+        await running
+        saved = await journal.load_snapshot()
+        assert saved is not None
+        assert saved.position == journal.position == controller.position
+        assert await restore(journal) == (controller.state, controller.position)
+
+
+class HallWithABug(Hall):
+    """Can't say how it is."""
+
+    def _document(self) -> HallReport:
+        raise ZeroDivisionError("a bug in the report")
+
+
+async def test_a_bug_on_the_way_to_the_centre_does_not_stop_the_hall(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    stop = asyncio.Event()
+    async with running_broker(tmp_path / "broker") as broker:
+        password = tmp_path / "password"
+        password.write_text(broker.users["hall-a"][0], encoding="utf-8")
+        config = config_in(
+            tmp_path,
+            f"""
+[uplink]
+host = "127.0.0.1"
+port = {broker.port}
+password_file = "{password}"
+""",
+        )
+        async with journal_of(config) as journal, asyncio.timeout(30):
+            controller = await controller_of(config, journal, journal)
+            hall = HallWithABug(config, ManualClock(START), journal, controller)
+            running = asyncio.create_task(hall.run(stop))
+            await until_said(caplog, "the uplink failed, again in")
+            assert "a bug in the report" in caplog.text
+            outcome = await controller.record(device("the hall goes on"))
+            assert not isinstance(outcome, Refusal)
+            assert not running.done()
+            stop.set()
+            await running
