@@ -74,7 +74,7 @@ KEY_NAMES: Mapping[str, Mapping[str, str]] = {
 }
 LAMP_NAMES: Mapping[str, Mapping[str, str]] = {
     "ready": {"zh": "请取号", "en": "Ready"},
-    "no_paper": {"zh": "缺纸", "en": "No paper"},
+    "no_paper": {"zh": "暂不取号", "en": "No tickets"},
     "accepted": {"zh": "已受理", "en": "Accepted"},
     "refused": {"zh": "不受理", "en": "Refused"},
     "asking": {"zh": "请评价", "en": "Please rate"},
