@@ -353,10 +353,32 @@ def factory_of(config: GpioConfig) -> MakeFactory:
     return remote_pins
 
 
+NO_PINS = (
+    "this machine has no GPIO pins, or the driver for them is missing: on a Raspberry Pi install "
+    './edge[pi]; for pins elsewhere set pigpio = "host:port"'
+)
+
+
 def _own_pins() -> Any:
+    """Raises ``OSError``, with the text ``NO_PINS`` and the cause."""
     with _local_pins:
+        if Device.pin_factory is None:
+            try:
+                Device.pin_factory = _new_factory()
+            except Exception as error:  # ImportError, lgpio.error, PinUnknownPi …
+                raise OSError(f"{NO_PINS} ({error})") from error
+        return Device.pin_factory
+
+
+def _new_factory() -> Any:
+    if "GPIOZERO_PIN_FACTORY" in os.environ:
         Device.ensure_pin_factory()
-    return Device.pin_factory
+        return Device.pin_factory
+    # gpiozero on its own would go on to try libraries that can't hear edges on today's kernels,
+    # and pigpio's client, which prints a banner, every few seconds.
+    from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415 - an extra, as pigpio is
+
+    return LGPIOFactory()
 
 
 def _now() -> float:
