@@ -139,8 +139,9 @@ class GpioKeypad:
             await run_together(
                 self._serve_keys(), self._serve_lamps(worker, pins), self._look(worker, pins)
             )
-        except OSError as error:
-            pins.lost()
+        except Exception as error:  # lost, or a bug of which the supervisor says that it is one
+            if isinstance(error, OSError):
+                pins.lost()
             self._core.absent(str(error))
             raise
         finally:

@@ -13,7 +13,8 @@ _log = logging.getLogger(__name__)
 class OncePerChange:
     """A ``StatusCallback`` that passes on changes only, whoever of several reports them.
 
-    Give one and the same to a device and to its supervisor.
+    Give one and the same to a device and to its supervisor: each alone doesn't know what the other
+    said last, and so can't know what is news.
     """
 
     def __init__(self, on_status: StatusCallback) -> None:
@@ -27,12 +28,15 @@ class OncePerChange:
 
 
 class Health:
-    """A driver's own view of its device: the status, reported on change, and its counters."""
+    """A driver's own view of its device: the status, and its counters.
+
+    Every report is passed on; ``OncePerChange``, which ``on_status`` is in a hall, tells the news.
+    """
 
     def __init__(self, device: DeviceId, on_status: StatusCallback) -> None:
         self.status = DeviceStatus.UNKNOWN
         self._device = device
-        self._report = OncePerChange(on_status)
+        self._on_status = on_status
         self._known = False
         self._counts: Counter[str] = Counter()
 
@@ -43,7 +47,7 @@ class Health:
         self.status = status
         if self._known or status is not DeviceStatus.UNKNOWN:
             self._known = True
-            self._report(self._device, status, detail)
+            self._on_status(self._device, status, detail)
 
     def count(self, name: str, by: int = 1) -> None:
         self._counts[name] += by

@@ -211,7 +211,7 @@ class ModbusBus:
                 await self._serve(link)
             finally:
                 link.close()
-        except OSError as error:
+        except Exception as error:  # lost, or a bug of which the supervisor says that it is one
             self._health.report(DeviceStatus.OFFLINE, str(error))
             for seat in self._seats.values():
                 seat.failures = _ABSENT_AFTER

@@ -2,7 +2,7 @@
 
 A driver fills one or more of these roles. The rules that hold for all of them:
 
-- Nothing here raises because a device is away: absence is a status, reported once per change.
+- Nothing here raises because a device is away: absence is a status.
 - Nothing here blocks the event loop; ``show`` and ``set_lamp`` return at once.
 - Output keeps the latest wish: a device that comes back shows what is true now, no backlog.
 - All methods are called from the event loop's thread, and callbacks arrive there.
@@ -17,7 +17,9 @@ from typing import Protocol
 from contract.names import DeviceId, DeviceStatus, Language, TicketNumber, VoidReason
 
 StatusCallback = Callable[[DeviceId, DeviceStatus, str], None]
-"""(device, new status, detail). Called once per change, beginning with the first known status."""
+"""(device, status, detail). A driver calls it whenever it learns how its device is, beginning with
+the first known status, and after each (re)opening; the hall hears of changes only
+(``health.OncePerChange``)."""
 
 PressCallback = Callable[[str], None]
 """(key name). Called once per accepted press: debounced, and never for a stuck key."""
@@ -67,7 +69,9 @@ class Printed(StrEnum):
     PRINTED = "printed"
     """The printer said that all of it is on paper."""
     FAILED = "failed"
-    """No paper came out and none will: the job is gone from the printer too."""
+    """The job is given up, and whatever of it is still in the printer is cleared as soon as that
+    can be reached. No proof that there is no paper: half a ticket may hang in the slot, and with
+    ``VoidReason.UNCONFIRMED`` nobody can tell whether a whole one came out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def bounce(pin: Any, *, ends_high: bool) -> None:
 async def test_fifty_noisy_presses_are_fifty(board: MockFactory) -> None:
     log = Log()
     keypad = keypad_on(log, lambda: board)
-    async with supervised([keypad]):
+    async with supervised([keypad], log):
         await log.status("buttons", DeviceStatus.ONLINE)
         pin = board.pin(KEY)
         for count in range(1, 51):
@@ -77,7 +77,7 @@ async def test_fifty_noisy_presses_are_fifty(board: MockFactory) -> None:
 async def test_a_spike_is_no_press(board: MockFactory) -> None:
     log = Log()
     keypad = keypad_on(log, lambda: board)
-    async with supervised([keypad]):
+    async with supervised([keypad], log):
         await log.status("buttons", DeviceStatus.ONLINE)
         await in_thread(lambda: bounce(board.pin(KEY), ends_high=True))
         board.pin(OTHER_KEY).drive_low()
@@ -96,7 +96,7 @@ async def test_keys_to_ground_and_to_3v3_with_and_without_the_pis_resistor(
         pin.drive_high()  # the board's own resistor
         board.pin(OTHER_KEY).drive_high()
     keypad = keypad_on(log, lambda: board, keys_active_low=active_low, pull=pull)
-    async with supervised([keypad]):
+    async with supervised([keypad], log):
         await log.status("buttons", DeviceStatus.ONLINE)
         assert pin.pull == ({True: "up", False: "down"}[active_low] if pull else "floating")
         pin.drive_low() if active_low else pin.drive_high()
@@ -109,7 +109,7 @@ async def test_a_blinking_lamp_changes_and_a_dark_one_is_dark(
 ) -> None:
     log = Log()
     keypad = keypad_on(log, lambda: board, lamps_active_low=active_low)
-    async with supervised([keypad]):
+    async with supervised([keypad], log):
         await log.status("buttons", DeviceStatus.ONLINE)
         pin = board.pin(LAMP)
         assert pin.state is active_low
@@ -132,10 +132,10 @@ async def test_pins_are_free_again_after_a_run_and_of_two_keypads_one_may_end(
         "other", config(keys={"next": 5}, lamps={}), log.on_status, make_factory=lambda: board
     )
     other.on_press(log.press_of("other"))
-    async with supervised([other]):
+    async with supervised([other], log):
         for _ in range(2):
             first = Log()
-            async with supervised([keypad_on(first, lambda: board)]):
+            async with supervised([keypad_on(first, lambda: board)], first):
                 await first.status("buttons", DeviceStatus.ONLINE)
         await log.status("other", DeviceStatus.ONLINE)
         board.pin(5).drive_low()
@@ -144,7 +144,7 @@ async def test_pins_are_free_again_after_a_run_and_of_two_keypads_one_may_end(
 
 async def test_a_pin_that_is_taken_is_an_offline_device_and_no_crash(board: MockFactory) -> None:
     log = Log()
-    async with supervised([keypad_on(log, lambda: board)]):
+    async with supervised([keypad_on(log, lambda: board)], log):
         await log.status("buttons", DeviceStatus.ONLINE)
         second = GpioKeypad("second", config(), log.on_status, make_factory=lambda: board)
         with pytest.raises(OSError, match="GPIO22"):
@@ -196,7 +196,7 @@ async def test_remote_pins_bring_presses_and_light_lamps() -> None:
     await far.start()
     try:
         keypad = keypad_on(log, pigpio=f"127.0.0.1:{far.port}")
-        async with supervised([keypad]):
+        async with supervised([keypad], log):
             await log.status("buttons", DeviceStatus.ONLINE)
             await far.press(KEY, 0.1, bounce=0.005)
             await log.until(lambda: log.presses == [("buttons", "payment")])
@@ -218,7 +218,7 @@ async def test_the_environment_chooses_a_daemon_where_the_configuration_names_no
     monkeypatch.setenv("PIGPIO_ADDR", "127.0.0.1")
     monkeypatch.setenv("PIGPIO_PORT", str(far.port))
     try:
-        async with supervised([keypad_on(log)]):
+        async with supervised([keypad_on(log)], log):
             await log.status("buttons", DeviceStatus.ONLINE)
             await far.press(KEY, 0.1)
             await log.until(lambda: log.presses == [("buttons", "payment")])
@@ -232,7 +232,7 @@ async def test_a_lost_daemon_is_offline_and_heals_with_lamps_and_keys() -> None:
     await far.start()
     try:
         keypad = keypad_on(log, pigpio=f"127.0.0.1:{far.port}")
-        async with supervised([keypad]):
+        async with supervised([keypad], log):
             for round_ in range(1, 4):
                 await log.status("buttons", DeviceStatus.ONLINE)
                 await far.press(KEY, 0.1)
@@ -284,7 +284,7 @@ async def test_a_daemon_that_freezes_is_offline_and_does_not_hold_the_event_loop
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        async with supervised([keypad_on(log, pigpio=f"127.0.0.1:{port}")]):
+        async with supervised([keypad_on(log, pigpio=f"127.0.0.1:{port}")], log):
             await log.status("buttons", DeviceStatus.ONLINE)
             thaw.clear()
             ticks = 0

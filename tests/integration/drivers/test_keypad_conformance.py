@@ -132,7 +132,7 @@ async def rig(request: pytest.FixtureRequest, log: Log, tmp_path: Path) -> Async
         else:
             made = Module(log, await stack.enter_async_context(FarEnd(tmp_path, [13])))
         made.keypad.on_press(log.press_of("pad"))
-        await stack.enter_async_context(supervised(made.devices))
+        await stack.enter_async_context(supervised(made.devices, log))
         await log.status("pad", DeviceStatus.ONLINE)
         yield made
 

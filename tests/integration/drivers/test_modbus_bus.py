@@ -42,7 +42,7 @@ async def bus_of(
         keypad = ModbusKeypad(f"unit-{unit}", keypad_config(unit), bus, log.on_status)
         keypad.on_press(log.press_of(keypad.id))
         keypads[unit] = keypad
-    async with supervised([bus, *keypads.values()]):
+    async with supervised([bus, *keypads.values()], log):
         yield bus, keypads
 
 

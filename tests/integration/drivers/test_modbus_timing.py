@@ -78,7 +78,7 @@ async def running(units: Iterable[int], **options: int) -> AsyncIterator[Bus]:
         keypad = ModbusKeypad(f"unit-{unit}", keypad_config, bus, log.on_status)
         keypad.on_press(log.press_of(keypad.id))
         keypads.append(keypad)
-    async with supervised([bus, *keypads]):
+    async with supervised([bus, *keypads], log):
         for unit in line.modules:
             await log.status(f"unit-{unit}", DeviceStatus.ONLINE)
         await asyncio.sleep(0.5)

@@ -1,10 +1,11 @@
-"""What tests see of devices: presses and statuses as they come, under real supervisors."""
+"""What tests see of devices: presses and statuses as the hall gets them, under supervisors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from contract.names import DeviceStatus
+from edge.drivers.health import OncePerChange
 from edge.drivers.roles import Device
 from edge.drivers.supervisor import Supervisor
 
@@ -15,11 +16,13 @@ class Log:
     """To be waited for."""
 
     def __init__(self) -> None:
+        self.on_status = OncePerChange(self._note)
+        """For devices and their supervisors."""
         self.statuses: list[tuple[str, DeviceStatus]] = []
         self.presses: list[tuple[str, str]] = []
         self._changed = asyncio.Event()
 
-    def on_status(self, device: str, status: DeviceStatus, detail: str) -> None:
+    def _note(self, device: str, status: DeviceStatus, detail: str) -> None:
         self.statuses.append((device, status))
         self._changed.set()
 
@@ -44,9 +47,9 @@ class Log:
 
 
 @asynccontextmanager
-async def supervised(devices: Iterable[Device]) -> AsyncIterator[None]:
-    """Run devices under supervisors. Statuses come from the devices alone."""
-    tasks = [asyncio.create_task(Supervisor(device, _unheard).run()) for device in devices]
+async def supervised(devices: Iterable[Device], log: Log) -> AsyncIterator[None]:
+    """Run devices under supervisors, whose word is heard beside theirs, as in the daemon."""
+    tasks = [asyncio.create_task(Supervisor(device, log.on_status).run()) for device in devices]
     try:
         yield
     finally:
@@ -55,7 +58,3 @@ async def supervised(devices: Iterable[Device]) -> AsyncIterator[None]:
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
-
-
-def _unheard(device: str, status: DeviceStatus, detail: str) -> None:
-    """What a supervisor says beside its device; in the daemon ``OncePerChange`` hears both."""

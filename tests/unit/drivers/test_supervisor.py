@@ -150,12 +150,17 @@ async def test_run_together_raises_the_plain_error_and_ends_the_rest() -> None:
         await run_together(fails(OSError("gone"))(), fails(KeyError("bug"))())
 
 
-def test_health_reports_changes_only_and_not_that_nothing_is_known_yet() -> None:
+def test_of_what_a_device_and_its_supervisor_report_changes_are_passed_on() -> None:
     seen = Seen()
-    health = Health("printer", seen)
+    once = OncePerChange(seen)
+    health = Health("printer", once)
     health.report(DeviceStatus.UNKNOWN)
+    assert seen.statuses == [], "that nothing is known yet is no news"
     health.report(DeviceStatus.ONLINE)
     health.report(DeviceStatus.ONLINE, "again")
+    once("printer", DeviceStatus.FAULT, "driver bug")
+    health.report(DeviceStatus.ONLINE, "it works again")
     health.report(DeviceStatus.PAPER_OUT, "no paper")
     health.report(DeviceStatus.UNKNOWN, "silent")
-    assert [status for status, _ in seen.statuses] == ["online", "paper_out", "unknown"]
+    statuses = [status for status, _ in seen.statuses]
+    assert statuses == ["online", "fault", "online", "paper_out", "unknown"]
