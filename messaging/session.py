@@ -8,13 +8,18 @@ we watch its socket, paho reads and writes packets. What we rely on, and why:
 - At most ``WINDOW`` publishes in flight; ``publish`` returns when the broker has confirmed it.
 - MQTT 5 by default, where PUBACK says so when the broker's ACL refused the message. MQTT 3.1.1
   confirms a refused message like any other.
-- Whoever reads too slowly is sent less: when ``INBOX`` messages, or ``INBOX_BYTES``, are unread
-  we stop reading the socket, until half of them are taken.
+- The socket is read whatever our own reader does: it may itself be waiting for a PUBACK that
+  stands behind other messages. Who reads too slowly is sent less all the same: a message is
+  confirmed when the reader takes it, and a broker sends ``UNCONFIRMED`` ahead of that.
+- mosquitto up to 2.0.11 at least, Debian's, sends more: each confirmation of its oldest message
+  sets twenty free (its issue 2301). What it would keep for us waits here then, within the same
+  bounds, and what is beyond them is dropped here as it would be there.
 
 A PUBACK is not delivery to anybody: a broker that dies loses what it has confirmed.
 """
 
 import asyncio
+import logging
 import secrets
 import socket
 import ssl
@@ -28,6 +33,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -35,10 +41,17 @@ _T = TypeVar("_T")
 
 WINDOW = 20
 """Publishes in flight at once: mosquitto's own default of ``max_inflight_messages``."""
-INBOX = 1000
-"""Unread messages at which the socket is no longer read."""
-INBOX_BYTES = 4 * 1024 * 1024
-"""Unread payload at which the socket is no longer read."""
+UNCONFIRMED = 20
+"""Messages that wait for our reader while the broker holds back more: MQTT 5's receive maximum.
+MQTT 3.1.1 leaves it to the broker: mosquitto's ``max_inflight_messages``, 20 too."""
+INBOX = 10_000
+"""Unread messages beyond which more are dropped: ``max_queued_messages`` of our broker."""
+INBOX_BYTES = 64 * 1024 * 1024
+"""Likewise, in bytes of payload: ``max_queued_bytes``."""
+READS_AT_ONCE = 100
+"""Packets, before others have their turn at the event loop."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -195,6 +208,7 @@ def _new_client(config: MqttConfig, will: Will | None) -> Client:
         protocol=MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311,
         clean_session=None if v5 else True,
         reconnect_on_failure=False,
+        manual_ack=True,
     )
     client.connect_timeout = config.timeout_seconds
     if config.username is not None:
@@ -210,7 +224,15 @@ def _dial(client: Client, config: MqttConfig) -> None:
         client.tls_set_context(context)
     try:
         if config.protocol == 5:
-            client.connect(config.host, config.port, config.keepalive_seconds, clean_start=True)
+            limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            limits.ReceiveMaximum = UNCONFIRMED
+            client.connect(
+                config.host,
+                config.port,
+                config.keepalive_seconds,
+                clean_start=True,
+                properties=limits,
+            )
         else:
             client.connect(config.host, config.port, config.keepalive_seconds)
     except BaseException:
@@ -253,8 +275,10 @@ class _PahoSession:
         self._subscribing: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._window = asyncio.Semaphore(WINDOW)
         self._largest_packet = 0  # 0: no limit
-        self._inbox: deque[Message] = deque()
+        self._inbox: deque[tuple[Message, int]] = deque()
+        """Each with the packet id to confirm it by; 0 for one of QoS 0."""
         self._inbox_bytes = 0
+        self._dropped = 0
         self._arrival: asyncio.Future[None] | None = None
         self._reading = False
         self._writing = False
@@ -321,12 +345,11 @@ class _PahoSession:
     async def messages(self) -> AsyncIterator[Message]:
         while True:
             while self._inbox:
-                message = self._inbox.popleft()
+                message, mid = self._inbox.popleft()
                 self._inbox_bytes -= len(message.payload)
-                if not self._reading and self._inbox_filled() <= 0.5:
-                    self._watch_reads()
-                    # TLS may hold bytes that the socket no longer tells of.
-                    self._loop.call_soon(self._on_readable)
+                if mid and self._lost is None:
+                    self._client.ack(mid, qos=1)
+                    self._watch_writes()
                 yield message
             self._raise_if_lost()
             self._arrival = self._loop.create_future()
@@ -401,10 +424,6 @@ class _PahoSession:
                 with suppress(Exception):  # nobody wants to know what else was in there
                     self._client.loop_read()
 
-    def _inbox_filled(self) -> float:
-        """1: as full as it may be."""
-        return max(len(self._inbox) / INBOX, self._inbox_bytes / INBOX_BYTES)
-
     def _wake_reader(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
@@ -433,17 +452,17 @@ class _PahoSession:
 
     def _on_readable(self) -> None:
         try:
-            while self._lost is None:
+            for _ in range(READS_AT_ONCE):
+                if self._lost is not None:
+                    return
                 before = self._packets
                 self._client.loop_read()
                 sock = self._client.socket()
                 decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
                 if self._packets == before and not decrypted:
                     break
-                if self._inbox_filled() >= 1:
-                    self._loop.remove_reader(self._sock)
-                    self._reading = False
-                    break
+            else:  # TLS may hold bytes that the socket no longer tells of
+                self._loop.call_soon(self._on_readable)
         except Exception as error:  # noqa: BLE001 - what paho chokes on ends the session, loudly
             self._lose(SessionLost(f"could not read what the broker sent: {error!r}"))
         self._watch_writes()
@@ -498,9 +517,24 @@ class _PahoSession:
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         self._packets += 1
-        self._inbox.append(Message(message.topic, bytes(message.payload), message.retain))
-        self._inbox_bytes += len(message.payload)
-        self._wake_reader()
+        size = len(message.payload)
+        if len(self._inbox) >= INBOX or self._inbox_bytes + size > INBOX_BYTES:
+            self._drop_message(message)
+        else:
+            received = Message(message.topic, bytes(message.payload), message.retain)
+            self._inbox.append((received, message.mid if message.qos else 0))
+            self._inbox_bytes += size
+            self._wake_reader()
+
+    def _drop_message(self, message: MQTTMessage) -> None:
+        """Said at 1, 2, 4, 8 …"""
+        self._client.ack(message.mid, message.qos)
+        self._dropped += 1
+        if self._dropped & (self._dropped - 1) == 0:
+            log.error(
+                "%d messages dropped so far, they come faster than they can be taken: %.100s",
+                *(self._dropped, message.topic),
+            )
 
     def _on_socket_close(self, _client: Client, _data: Any, sock: Any) -> None:
         self._stop_watching(sock)

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from contract import topics
-from contract.commands import CallNext, CentralCommand, CentralReply, Command, Refusal
+from contract.commands import (
+    CallNext,
+    CentralCommand,
+    CentralReply,
+    Command,
+    Pause,
+    Refusal,
+    Reopen,
+)
 from contract.documents import Ack, HallReport
 from contract.envelope import CloudEvent
 from contract.events import DeviceChanged, HallEvent
@@ -130,6 +138,7 @@ class Hall:
         self.written = 0
         self.new_epoch = epochs()
         self.heartbeat_seconds = 15.0
+        self.protocol = 5
 
     async def submit(self, command: Command) -> Sequence[HallEvent] | Refusal:
         self.commands.append(command)
@@ -160,7 +169,7 @@ class Hall:
         self.uplink = Uplink(
             hall=HALL,
             journal=self.journal,
-            mqtt=self.broker.client(HALL),
+            mqtt=self.broker.client(HALL, protocol=self.protocol),
             state_document=self.document,
             submit=self.submit,
             clock=self.clock,
@@ -511,6 +520,42 @@ async def test_a_command_of_the_centre_is_done_and_answered(hall: Hall, centre: 
         )
         refusals = [reply.refusal.reason for reply in centre.replies[1:] if reply.refusal]
         assert refusals == ["replayed", "malformed"]
+
+
+@pytest.mark.parametrize("protocol", [5, 311])
+async def test_thousands_of_commands_at_once_are_all_answered_while_events_go_on(
+    hall: Hall, centre: Centre, protocol: int
+) -> None:
+    count = 5000
+    hall.protocol = protocol
+    bodies: list[Command] = [Pause(window=3), Reopen(window=3)]
+    sent = [
+        CentralCommand(
+            id=ulid(number),
+            issued_at=START,
+            expires_at=START + timedelta(minutes=5),
+            body=bodies[number % 2],
+        )
+        for number in range(count)
+    ]
+    async with hall.running():
+        await centre.until(lambda: hall.uplink.connected)
+        burst = asyncio.gather(
+            *(
+                centre.publish(topics.command(HALL, each.id), each.model_dump_json().encode())
+                for each in sent
+            )
+        )
+        for share in range(1, 6):
+            await centre.until(lambda share=share: len(centre.replies) >= share * count / 5)  # type: ignore[misc]
+            await hall.happen()
+        await burst
+        await centre.until(hall.all_acked)
+        assert [reply.id for reply in centre.replies] == [each.id for each in sent]
+        assert all(reply.accepted for reply in centre.replies)
+        assert hall.commands == [each.body for each in sent]
+        assert hall.uplink.counters()["uplink_connects"] == 1
+    assert_all_arrived(hall, centre)
 
 
 async def test_a_wrong_password_is_tried_again_patiently_and_heals(
