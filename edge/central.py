@@ -124,7 +124,7 @@ class CentralCommands:
             return RefusalReason.MALFORMED, f"good for longer than {MAX_LIFE}"
         self._forget_expired(now.wall)
         if len(self._taken) >= MAX_REMEMBERED:
-            return RefusalReason.REPLAYED, "too many commands to tell a new one from a replay"
+            return RefusalReason.OVERLOADED, "too many commands to tell a new one from a replay"
         return None
 
     def _started_by(self, now: Moment) -> datetime:
@@ -146,7 +146,8 @@ def _parse(command_id: str, payload: bytes) -> CentralCommand | Refusal:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        return _malformed(f"{where}: {first['msg']}"[:200])
+        what = f"{where}: {first['msg']}" if where else first["msg"]  # no place: all of it is wrong
+        return _malformed(what[:200])
     if command.id != command_id:
         return _malformed("its id is not the one in its topic")
     return command

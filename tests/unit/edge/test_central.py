@@ -184,7 +184,21 @@ async def test_garbage_is_malformed_and_never_done(payload: bytes) -> None:
 async def test_what_is_remembered_is_bounded_and_expired_ids_make_room(hall: Hall) -> None:
     for number in range(MAX_REMEMBERED):
         await hall.send(hall.command(number))
-    assert "too many" in (await hall.refusal(hall.command(MAX_REMEMBERED))).detail
+    refusal = await hall.refusal(hall.command(MAX_REMEMBERED))
+    assert refusal.reason is RefusalReason.OVERLOADED
+    assert "too many" in refusal.detail
     hall.clock.advance(61)
     assert (await hall.send(hall.command(MAX_REMEMBERED))).accepted
     assert (hall.central.accepted, hall.central.refused) == (MAX_REMEMBERED + 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "begins"), [(b"nope", "Invalid JSON"), (b"{}", "id: Field required")]
+)
+async def test_what_is_wrong_with_a_command_is_said_with_its_place_where_it_has_one(
+    hall: Hall, payload: bytes, begins: str
+) -> None:
+    reply = await hall.central.answer(ulid(1), payload, retained=False)
+    assert reply is not None
+    assert reply.refusal is not None
+    assert reply.refusal.detail.startswith(begins)
