@@ -1,13 +1,15 @@
 """One run of the demo: put the hall up, let it live, let it come to rest, count."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from simulator import chaos, layout, truth
-from simulator.hall import HallOptions, VirtualHall
+from simulator.hall import DEVICES_NICENESS, HallOptions, VirtualHall
+from simulator.stalls import Stalls
 from simulator.tasks import in_background
 from simulator.truth import Evidence, Tickets, Unreadable, Verdict
 from simulator.web import serve_pages
@@ -46,6 +48,8 @@ async def run_demo(
     failures: list[str] = []
     asyncio.get_running_loop().set_exception_handler(_into(failures, tell))
     hall = VirtualHall(options.hall)
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, DEVICES_NICENESS)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(hall.stop)
         tell(f"broker: {hall.broker_plan.description}")
@@ -54,11 +58,15 @@ async def run_demo(
         await _show_addresses(options, hall, stack, tell)
         reporting = in_background(_report(hall, status), "the status line")
         stack.callback(reporting.cancel)
+        stalls = Stalls()
+        stack.callback(in_background(stalls.watch(), "the watch for stalls").cancel)
         await _live(options, hall, stop)
         failures += await _unless(hurry, _come_to_rest(hall))
         evidence = gather(hall)
         if hall.ledger.repeated:
             tell(f"{hall.ledger.repeated} presses met a daemon or cable that was down: repeated")
+        if stalls.count and hall.ledger.unanswered:
+            tell(str(stalls))
     ended = [failure for program in hall.programs.values() for failure in program.failures]
     evidence.failures = [*evidence.failures, *failures, *ended]
     return truth.judge(evidence)

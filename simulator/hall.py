@@ -43,8 +43,10 @@ HEALS_WITHIN_SECONDS = 15.0
 """A device that is plugged in again, or a daemon that is back, has so long to find each other."""
 CLEAR_ENVIRONMENT = ("GPIOZERO_PIN_FACTORY", "PIGPIO_ADDR", "PIGPIO_PORT", "NOTIFY_SOCKET")
 HAPPENINGS_KEPT = 60
+DEVICES_NICENESS = -5
 DAEMON_NICENESS = -5
-"""Where we may (as root): its unit asks for the same, for a finger does not wait for a browser."""
+"""Where we may (as root): its unit asks for the same, for a finger does not wait for a browser.
+And real devices answer with processors of their own."""
 ELSEWHERE_NICENESS = 5
 """Centre and broker have a machine of their own in a real network."""
 

@@ -2,8 +2,8 @@
 
     python -I -S leash.py PARENT_PID NICENESS PROGRAM ARGUMENT…
 
-Asks the kernel (prctl(2), PR_SET_PDEATHSIG) for SIGKILL at the end of the parent, is so nice to
-others, and becomes the program. Stands alone, so that it starts in milliseconds.
+Asks the kernel (prctl(2), PR_SET_PDEATHSIG) for SIGKILL at the end of the parent, takes that
+niceness, and becomes the program. Stands alone, so that it starts in milliseconds.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ def main() -> None:
     if os.getppid() != parent:  # it ended before we could ask
         sys.exit("the parent is gone")
     with suppress(PermissionError):  # only root may be less nice than its parent
-        os.nice(niceness)
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 
 

@@ -18,8 +18,7 @@ from edge.drivers.modbus_bus import BusConfig, ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
 from tests.integration.drivers.modbus_far_end import TimedLine
 from tests.integration.drivers.watch import Log, supervised
-
-pytestmark = pytest.mark.looptime
+from tests.support.virtual_time import in_virtual_time
 
 SHORTEST_TAP_SECONDS = 0.080
 DESKS = range(1, 7)
@@ -85,6 +84,7 @@ async def running(units: Iterable[int], **options: int) -> AsyncIterator[Bus]:
         yield Bus(line, log)
 
 
+@in_virtual_time
 async def test_a_tap_is_a_press() -> None:
     """Without this the times below would say nothing of keys."""
     async with running(DESKS) as bus:
@@ -96,12 +96,14 @@ async def test_a_tap_is_a_press() -> None:
         assert bus.log.presses == [(f"unit-{unit}", "call_next") for unit in DESKS]
 
 
+@in_virtual_time
 async def test_twelve_units_are_looked_at_in_less_than_the_shortest_tap() -> None:
     async with running(TWELVE) as bus:
         assert max((await bus.runs(10)).values()) < SHORTEST_TAP_SECONDS
 
 
 @pytest.mark.parametrize("timeout_ms", [10, 60, 1000])
+@in_virtual_time
 async def test_a_bus_that_finds_out_that_a_unit_is_gone_hears_the_others(timeout_ms: int) -> None:
     """All ways in which it asks after the one that is away."""
     async with running(DESKS, timeout_ms=timeout_ms) as bus:
@@ -112,6 +114,7 @@ async def test_a_bus_that_finds_out_that_a_unit_is_gone_hears_the_others(timeout
 
 
 @pytest.mark.parametrize("gone", [1, 2, 3])
+@in_virtual_time
 async def test_each_unit_pulled_at_once_with_others_deafens_a_full_bus_by_36_ms_once(
     gone: int,
 ) -> None:
@@ -128,6 +131,7 @@ async def test_each_unit_pulled_at_once_with_others_deafens_a_full_bus_by_36_ms_
             await bus.back(*pulled)
 
 
+@in_virtual_time
 async def test_units_that_missed_one_question_each_are_looked_at_again_in_time() -> None:
     """As when a busy gateway lets the answers of most units wait."""
     async with running(TWELVE) as bus:
@@ -140,6 +144,7 @@ async def test_units_that_missed_one_question_each_are_looked_at_again_in_time()
         assert max((await bus.runs(5)).values()) < 0.100
 
 
+@in_virtual_time
 async def test_a_slow_unit_is_found_again_after_an_absence() -> None:
     """It takes longer than a silent unit is mostly waited for."""
     async with running(DESKS, timeout_ms=1000) as bus:
@@ -149,6 +154,7 @@ async def test_a_slow_unit_is_found_again_after_an_absence() -> None:
         await bus.back(2)
 
 
+@in_virtual_time
 async def test_a_unit_that_falls_silent_is_asked_again_after_all_others() -> None:
     async with running(DESKS) as bus:
         asked_before = len(bus.line.requests)
@@ -163,6 +169,7 @@ async def test_a_unit_that_falls_silent_is_asked_again_after_all_others() -> Non
         )
 
 
+@in_virtual_time
 async def test_a_unit_that_is_away_is_asked_for_ever_and_more_and_more_rarely() -> None:
     async with running(DESKS) as bus:
         bus.line.absent.add(2)
@@ -175,6 +182,7 @@ async def test_a_unit_that_is_away_is_asked_for_ever_and_more_and_more_rarely() 
         assert 10 <= late < early
 
 
+@in_virtual_time
 async def test_lamps_are_written_again_by_one_unit_in_a_round_of_polls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -188,6 +196,7 @@ async def test_lamps_are_written_again_by_one_unit_in_a_round_of_polls(
         assert all(second - first > len(DESKS) for first, second in itertools.pairwise(writes))
 
 
+@in_virtual_time
 async def test_a_bus_on_which_nobody_answers_waits_the_whole_time_out() -> None:
     async with running([1], timeout_ms=1000) as bus:
         bus.line.answer_seconds[1] = 0.9
