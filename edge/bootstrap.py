@@ -17,7 +17,7 @@ from edge.clock import Clock
 from edge.config import HallConfig
 from edge.controller import Controller
 from edge.drivers.config import Role
-from edge.hardware import Hardware
+from edge.hardware import Hardware, units_of
 from edge.health import Health, counters_of, state_document
 from edge.journal.errors import JournalDamaged
 from edge.journal.journal import Journal
@@ -30,6 +30,7 @@ from edge.ulid import new_ulid
 from edge.upkeep import DayKeeper, SnapshotKeeper, keep_screens_fresh
 from edge.uplink import Uplink
 from edge.watchdog import feed_watchdog
+from edge.words import counted
 from messaging.service_notify import notify
 from messaging.session import MqttConfig, TlsConfig, new_client_id
 
@@ -101,7 +102,7 @@ class Hall:
         self._clock = clock
         self._journal = journal
         self._controller = controller
-        self._health = Health(controller, clock)
+        self._health = Health(controller, clock, units_of(config.devices, config.buses))
         self._hardware = Hardware(config.devices, config.buses, self._health.status_changed)
         self._days = DayKeeper(controller, clock)
         self._snapshots = SnapshotKeeper(controller, journal)
@@ -183,7 +184,8 @@ class Hall:
         devices = self._hardware.supervisors
         await self._health.all_known(len(devices), DEVICES_MAY_TAKE_SECONDS)
         online = sum(status is DeviceStatus.ONLINE for status in self._health.statuses.values())
-        summary = f"{len(self._desks)} windows, {online} of {len(devices)} devices online"
+        windows = counted(len(self._desks), "window")
+        summary = f"{windows}, {online} of {counted(len(devices), 'device')} online"
         log.info("ready: %s", summary)
         notify("READY=1", status=summary)
 

@@ -12,6 +12,16 @@ from edge.drivers.roles import CallScreen, Device, Keypad, StatusCallback, Ticke
 from edge.drivers.supervisor import Supervisor
 
 
+def units_of(
+    devices: Mapping[DeviceId, DeviceConfig], buses: Mapping[str, BusConfig]
+) -> dict[DeviceId, list[DeviceId]]:
+    """The devices on each bus."""
+    return {
+        bus: [name for name, device in devices.items() if getattr(device, "bus", None) == bus]
+        for bus in buses
+    }
+
+
 class Hardware:
     """All devices by role. Building them opens nothing: that is done by ``supervisors``."""
 

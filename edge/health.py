@@ -12,6 +12,7 @@ from contract.names import DeviceId, DeviceStatus, Epoch, HallId, Presence, Serv
 from edge import __version__
 from edge.clock import Clock
 from edge.controller import Controller
+from edge.device_log import DeviceLog
 from edge.stations.presses import Presses
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,17 @@ JOURNAL_RETRY_SECONDS = 1.0
 class Health:
     """Knows every device's status, and makes each change durable."""
 
-    def __init__(self, controller: Controller, clock: Clock) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        clock: Clock,
+        units: Mapping[DeviceId, Sequence[DeviceId]] | None = None,
+    ) -> None:
+        """``units``: the devices on each bus, for the log."""
         self.statuses: dict[DeviceId, DeviceStatus] = {}
         self._controller = controller
         self._clock = clock
+        self._log = DeviceLog(units or {})
         self._unrecorded: dict[DeviceId, DeviceChanged] = {}
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -45,8 +53,7 @@ class Health:
 
     def status_changed(self, device: DeviceId, status: DeviceStatus, detail: str) -> None:
         """A driver reports (``edge.drivers.roles.StatusCallback``)."""
-        level = logging.INFO if status is DeviceStatus.ONLINE else logging.WARNING
-        log.log(level, "%s is %s%s", device, status, f": {detail}" if detail else "")
+        self._log.changed(device, status, detail)
         self.statuses[device] = status
         self._unrecorded[device] = DeviceChanged(
             at=self._clock.now(), device=device, status=status, detail=detail[:200]

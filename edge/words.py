@@ -9,6 +9,11 @@ Minutes = tuple[int, int]
 """About, at most."""
 
 
+def counted(number: int, what: str) -> str:
+    """``1 window``, ``2 windows``: in English, for logs and the command line."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def minutes(p50_seconds: float | None, p90_seconds: float | None) -> Minutes | None:
     """A wait as people are told it: whole minutes, at least one, above 20 in steps of five.
 

@@ -43,7 +43,8 @@ class Health:
     def report(self, status: DeviceStatus, detail: str = "") -> None:
         """Set the status. ``unknown`` before anything was known is no news."""
         if status is not self.status:
-            _log.info("%s: %s -> %s %s", self._device, self.status, status, detail)
+            # What people are told stands in the hall's log.
+            _log.debug("%s: %s -> %s %s", self._device, self.status, status, detail)
         self.status = status
         if self._known or status is not DeviceStatus.UNKNOWN:
             self._known = True

@@ -43,7 +43,6 @@ class Supervisor:
         self._monotonic = monotonic
         self._back_off = FIRST_BACK_OFF_SECONDS
         self._counts: Counter[str] = Counter()
-        self._last_failure = ""
 
     def counters(self) -> Mapping[str, int]:
         """The device's counters, and ``runs``, ``lost`` and ``crashed`` of its runs."""
@@ -56,7 +55,6 @@ class Supervisor:
             await self._run_once()
             if self._monotonic() - started >= STEADY_SECONDS:
                 self._back_off = FIRST_BACK_OFF_SECONDS
-                self._last_failure = ""
             await self._sleep(self._back_off)
             self._back_off = min(2 * self._back_off, LONGEST_BACK_OFF_SECONDS)
 
@@ -75,10 +73,8 @@ class Supervisor:
 
     def _lost(self, why: str) -> None:
         self._counts["lost"] += 1
-        # An absent device fails every few seconds, all night: say it once.
-        level = logging.DEBUG if why == self._last_failure else logging.WARNING
-        _log.log(level, "device %s lost: %s", self._device.id, why)
-        self._last_failure = why
+        # An absent device fails every few seconds, all night; its change is said by the hall's log.
+        _log.debug("device %s lost: %s", self._device.id, why)
         self._on_status(self._device.id, DeviceStatus.OFFLINE, why)
 
     def _crashed(self, error: Exception) -> None:
