@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from edge.drivers.keys import STABLE_SECONDS
 from simulator.devices import (
     Paper,
     PtyEndpoint,
@@ -26,6 +27,9 @@ PAYMENT_PIN, READY_PIN, NO_PAPER_PIN, ACCEPTED_PIN, REFUSED_PIN = 17, 5, 6, 13, 
 CALLER_KEYS = ("call_next", "recall", "start", "finish", "no_show", "pause", "park", "sign_on")
 RATING_KEYS = ("very_satisfied", "satisfied", "neutral", "dissatisfied")
 EVALUATOR_LAMPS = ("asking", "thanks", "refused", "accepted")
+
+READ_DISCRETE_INPUTS = 2
+"""Modbus function code: how a controller polls keys."""
 
 WAIT_SECONDS = 20.0
 
@@ -47,6 +51,9 @@ class RealHall:
         self.bus = VirtualModbusBus(
             PtyEndpoint(folder / "rs485"), [*self.callers.values(), *self.evaluators.values()]
         )
+        self.bus.on_answer(self._answered)
+        self._polled_at: dict[int, float] = {}
+        """When each unit last told of its keys."""
         self.config = folder / "hall.toml"
         self.journal = (disk or folder) / "journal.db"
         self.log = folder / "edge.log"
@@ -94,10 +101,18 @@ class RealHall:
                         "PIGPIO_PORT": str(self.pigpiod.port),
                     },
                 )
-            loop = asyncio.get_running_loop()
-            async with asyncio.timeout(WAIT_SECONDS):
-                while b"READY=1" not in await loop.sock_recv(manager, 4096):
-                    pass
+            await self._ready(manager, self.process)
+
+    async def _ready(self, manager: socket.socket, process: asyncio.subprocess.Process) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                if process.returncode is not None:
+                    raise RuntimeError(f"the controller ended: {self.log.read_text()}")
+                try:
+                    if b"READY=1" in manager.recv(4096):
+                        return
+                except BlockingIOError:
+                    await asyncio.sleep(0.005)
 
     async def kill(self) -> None:
         """SIGKILL, as a power cut would."""
@@ -117,13 +132,29 @@ class RealHall:
     # --- what people do and see ---------------------------------------------------------------
 
     async def take_a_number(self) -> Paper:
-        """Press the button, and return the paper once the controller knows that it is out: until
-        then its holder can't be called, which takes a printer longer than a test, not a person."""
+        """Press the button that is lit, and return the paper once the controller knows that it is
+        out: until then its holder can't be called, which takes a printer longer than a test, not a
+        person."""
         papers, printed = len(self.printer.papers), self.events("ticket.printed")
-        await self.pigpiod.press(PAYMENT_PIN)
+        await until(lambda: self.pigpiod.level(READY_PIN))
+        await self._press_button()
         await until(lambda: len(self.printer.papers) > papers)
         await until(lambda: self.events("ticket.printed") > printed)
         return self.printer.papers[-1]
+
+    async def _press_button(self) -> None:
+        """Press until the lamp answers, then let go and wait as long as a contact bounces."""
+        accepted = self._times_lit(ACCEPTED_PIN)
+        await until(lambda: not self.pigpiod.level(ACCEPTED_PIN))
+        self.pigpiod.hold(PAYMENT_PIN)
+        try:
+            await until(lambda: self._times_lit(ACCEPTED_PIN) > accepted)
+        finally:
+            self.pigpiod.release(PAYMENT_PIN)
+        await asyncio.sleep(2 * STABLE_SECONDS)
+
+    def _times_lit(self, pin: int) -> int:
+        return sum(change.pin == pin and change.level for change in self.pigpiod.history)
 
     def events(self, kind: str) -> int:
         """How many events of a type the journal's file has now."""
@@ -144,16 +175,34 @@ class RealHall:
         return await self._pressed(self.evaluators[window], RATING_KEYS.index(rating), (3, 2))
 
     async def _pressed(self, module: VirtualIoModule, key: int, lamps: tuple[int, int]) -> str:
+        """Press until a lamp answers. On a busy machine polls are as far apart as taps are short:
+        what they miss is another test's question."""
         await until(lambda: not any(module.outputs[lamp] for lamp in lamps))
+        await self._seen_at_rest(module)
         seen = len(module.history)
-        await module.press(key)
 
         def lit() -> set[int]:
             changes = list(module.history)[seen:]
             return {change.output for change in changes if change.on}
 
-        await until(lambda: bool(lit() & set(lamps)))
+        module.hold(key)
+        try:
+            await until(lambda: bool(lit() & set(lamps)))
+        finally:
+            module.release(key)
         return "accepted" if lamps[0] in lit() else "refused"
+
+    async def _seen_at_rest(self, module: VirtualIoModule) -> None:
+        """Return when the controller has seen the keys up for so long that it believes it: when it
+        has asked for them, asked again knowing that answer, and again after the contacts' time."""
+        loop = asyncio.get_running_loop()
+        for seconds in (0.0, 0.0, 2 * STABLE_SECONDS):
+            after = loop.time() + seconds
+            await until(lambda after=after: self._polled_at.get(module.unit, 0.0) > after)  # type: ignore[misc]
+
+    def _answered(self, unit: int, pdu: bytes) -> None:
+        if pdu[0] == READ_DISCRETE_INPUTS:
+            self._polled_at[unit] = asyncio.get_running_loop().time()
 
     async def shows(self, window: int, text: str) -> None:
         await until(lambda: text in self.screens[window].text)
