@@ -76,7 +76,7 @@ def each_on_its_own(places: Mapping[str, int], what: str) -> None:
 
 
 def port_claim(port: str) -> str:
-    """The claim on a serial port, a device file or a ``socket://host:port``.
+    """The claim on a serial port, a device file, or something at ``scheme://host:port``.
 
     All names of one thing make one claim: a link and the file it leads to, where that is plugged
     in now; a host in capitals; this machine as ``localhost`` or by its loopback address.

@@ -19,7 +19,14 @@ from gpiozero import Device, DigitalInputDevice, DigitalOutputDevice
 from pydantic import Field, model_validator
 
 from contract.names import DeviceId
-from edge.drivers.config import KEYPAD_ROLES, DeviceConfig, InputName, Role, each_on_its_own
+from edge.drivers.config import (
+    KEYPAD_ROLES,
+    DeviceConfig,
+    InputName,
+    Role,
+    each_on_its_own,
+    port_claim,
+)
 from edge.drivers.keypad import KeypadCore
 from edge.drivers.roles import LampPattern, PressCallback, StatusCallback
 from edge.drivers.supervisor import run_together
@@ -84,8 +91,10 @@ class GpioConfig(DeviceConfig):
         return self
 
     def claims(self) -> list[str]:
-        where = f"{self.pigpio.lower()}/" if self.pigpio else ""
-        return [f"gpio:{where}{pin}" for pin in (*self.keys.values(), *self.lamps.values())]
+        pins = (*self.keys.values(), *self.lamps.values())
+        if self.pigpio is None:
+            return [f"gpio:{pin}" for pin in pins]
+        return [port_claim(f"pigpio://{self.pigpio}/{pin}") for pin in pins]
 
 
 @runtime_checkable

@@ -105,8 +105,22 @@ def test_two_devices_on_one_pin_or_unit_are_named_both() -> None:
 def test_pins_of_two_machines_are_not_the_same_pins() -> None:
     here = GpioConfig.model_validate(GPIO)
     there = GpioConfig.model_validate(GPIO | {"pigpio": "Pi-2:8888"})
-    assert there.claims()[0] == "gpio:pi-2:8888/17"
+    assert there.claims()[0] == "port:pigpio://pi-2:8888/17"
     assert conflicts({"here": here.claims(), "there": there.claims()}) == []
+
+
+def test_two_keypads_on_one_pin_are_found_by_whatever_name_they_call_its_machine() -> None:
+    names = ("localhost", "127.0.0.1", "LocalHost")
+    pads = {
+        f"devices.{name}": GpioConfig.model_validate(
+            GPIO | {"pigpio": f"{name}:8888", "keys": {"payment": 17}, "lamps": {}}
+        ).claims()
+        for name in names
+    }
+    (complaint,) = conflicts(pads)
+    assert all(holder in complaint for holder in pads)
+    elsewhere = GpioConfig.model_validate(GPIO | {"pigpio": "localhost:8889", "lamps": {}}).claims()
+    assert conflicts({"a": pads["devices.localhost"], "b": elsewhere}) == []
 
 
 def test_a_hosts_letter_case_makes_no_second_port_but_a_paths_does() -> None:
