@@ -4,7 +4,14 @@ pigpio's own client was written for a daemon that never goes away: its calls hav
 report thread spins at 100 % CPU once the far end has closed, a refused connection is a banner on
 standard output, and what a pin was before the first report is only guessed, which loses the first
 press of a key whose pull resistor is set after connecting. So connecting and reports are ours, and
-pigpio's commands run on them. What is used of its inside is that of 1.78, its last release.
+pigpio's commands run on them.
+
+Neither library lets a connection be handed in. So their two constructors are passed over, and what
+these would have set is set here: in gpiozero's factory ``pin_class``, ``_connection``, ``_host``,
+``_port`` and ``_spis``, in pigpio's client ``connected`` and ``sl``, the socket ``s`` with its lock
+``l`` on which each command runs. Everything else goes by public methods. That is the inside of
+pigpio 1.78, its last release, to which the extra is pinned, and of gpiozero 2.0;
+``test_pigpio_pins`` fails where theirs becomes another.
 
 Source of the bytes: the pigpio socket interface.
 """
@@ -12,8 +19,10 @@ Source of the bytes: the pigpio socket interface.
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import pigpio
 from gpiozero.pins.pi import PiFactory
@@ -26,6 +35,9 @@ _COMMAND = struct.Struct("<4I")
 _OPEN_REPORTS = 99
 _REPORT = struct.Struct("<HHII")
 """Sequence number, flags (0: levels changed), microseconds, levels of GPIO 0 to 31."""
+
+OnChange = Callable[[int, int, int], None]
+"""(gpio, level, tick). Called on the reports' thread."""
 
 
 class PigpioPins(PiGPIOFactory):  # type: ignore[misc] # gpiozero has no types
@@ -51,37 +63,74 @@ class PigpioPins(PiGPIOFactory):  # type: ignore[misc] # gpiozero has no types
             self._connection.stop()
 
 
+class _Wire:
+    """Socket and lock of pigpio's commands, by the names under which these look for them."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.s: socket.socket | None = sock
+        """``None``: closed, for gpiozero."""
+        self.l = threading.Lock()
+
+
 class _Client(pigpio.pi):  # type: ignore[misc] # pigpio has no types
-    """pigpio's commands; ``sl`` and ``_notify`` are what they expect of a connection."""
+    """pigpio's commands, on connections of ours."""
 
     def __init__(self, host: str, port: int) -> None:
         # pigpio's constructor is what this class is in place of.
+        sock = _connect(host, port)
         self.connected = True
-        self._notify: _Reports | None = None
-        self.sl = pigpio._socklock()
-        self.sl.s = _connect(host, port)
+        self.sl = _Wire(sock)
         try:
-            self._notify = _Reports(self, _connect(host, port))
+            self._reports = _Reports(self, _connect(host, port))
         except BaseException:
-            self.sl.s.close()
+            sock.close()
             raise
 
+    def callback(
+        self, user_gpio: int, edge: int = pigpio.RISING_EDGE, func: OnChange | None = None
+    ) -> "_Callback":
+        """pigpio's: from now on, level changes of this pin are told, until ``cancel``."""
+        callback = _Callback(self._reports, user_gpio, edge, func or _ignore)
+        self._reports.append(callback)
+        return callback
+
+    def stop(self) -> None:
+        """pigpio's: close the connections."""
+        self.connected = False
+        self._reports.stop()
+        if self.sl.s is not None:
+            self.sl.s.close()
+            self.sl.s = None
+
     def sever(self) -> None:
-        for sock in (self.sl.s, None if self._notify is None else self._notify.sock):
+        """Whoever is blocked in a call gets an error. From any thread."""
+        for sock in (self.sl.s, self._reports.sock):
             if sock is not None:
                 with suppress(OSError):  # it is down already
                     sock.shutdown(socket.SHUT_RDWR)
 
 
-class _Callback(Protocol):
-    """What pigpio registers for a pin."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Callback:
+    """A pin that is watched."""
 
+    reports: "_Reports"
     gpio: int
     edge: int
     """0 rising, 1 falling, 2 both."""
-    bit: int
+    func: OnChange
 
-    def func(self, gpio: int, level: int, tick: int) -> None: ...
+    @property
+    def bit(self) -> int:
+        return 1 << self.gpio
+
+    def cancel(self) -> None:
+        """Called by gpiozero."""
+        self.reports.remove(self)
+
+
+def _ignore(gpio: int, level: int, tick: int) -> None:
+    pass
 
 
 class _Reports(threading.Thread):
@@ -104,7 +153,6 @@ class _Reports(threading.Thread):
         self.start()
 
     def append(self, callback: _Callback) -> None:
-        """Called by pigpio when a pin is to be watched."""
         levels = self._client.read_bank_1()
         self._levels = self._levels & ~callback.bit | levels & callback.bit
         self._callbacks = [*self._callbacks, callback]
@@ -121,7 +169,6 @@ class _Reports(threading.Thread):
         self._client.notify_begin(self._report_handle, bits)
 
     def stop(self) -> None:
-        """Called by pigpio at the end."""
         with suppress(OSError):  # it is down already
             self.sock.shutdown(socket.SHUT_RDWR)
         self.join(_SECONDS)
