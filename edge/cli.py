@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge import __version__
@@ -18,6 +18,7 @@ from edge.journal.database import check_all, newest
 from edge.journal.errors import JournalError
 from edge.journal.salvage import salvage
 from edge.ulid import new_ulid
+from edge.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nowserving-edge",
-        description="The controller of one service hall (营业厅): ticket dispenser, call screens, "
+        description="The controller of one service hall (营业厅): ticket dispenser, call screens,\n"
         "callers, evaluators, queue, and the way to the centre.",
-        epilog="Begin with: nowserving-edge check --config hall.toml",
+        epilog="Begin with: nowserving-edge check --config hall.toml\n\n"
+        "Exit codes: 0 well, 1 failed, 2 wrong usage, 78 bad configuration.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(run=_no_command(parser))
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
         "--log-level",
@@ -55,9 +59,15 @@ def _parser() -> argparse.ArgumentParser:
         choices=["debug", "info", "warning", "error"],
         help="how much is said on stderr (default: info)",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run the hall until SIGTERM or Ctrl-C")
+    run = commands.add_parser(
+        "run",
+        help="run the hall until SIGTERM or Ctrl-C",
+        description="Run the hall until SIGTERM or Ctrl-C. What is wrong with the configuration is "
+        "named before anything starts; devices and the centre may come and go.",
+        epilog="Example: nowserving-edge run --config hall.toml",
+    )
     _add_config(run)
     run.add_argument(
         "--clock-file",
@@ -67,12 +77,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(run=_run)
 
-    check = commands.add_parser("check", help="check a configuration; name every problem at once")
+    check = commands.add_parser(
+        "check",
+        help="check a configuration; name every problem at once",
+        description="Read a hall's file and name everything that is wrong with it, each with what "
+        "would be right. Opens no device, starts nothing, and may run beside a hall that works.",
+        epilog="Example: nowserving-edge check --config hall.toml",
+    )
     _add_config(check)
     check.set_defaults(run=_check)
 
     journal = commands.add_parser("journal", help="look at a journal, or rescue a damaged one")
-    actions = journal.add_subparsers(title="actions", required=True, metavar="ACTION")
+    journal.set_defaults(run=_no_command(journal))
+    actions = journal.add_subparsers(title="actions", metavar="ACTION")
     show = actions.add_parser("show", help="print the newest events, one a line")
     show.add_argument("path", type=Path, metavar="PATH", help="the journal's database file")
     show.add_argument(
@@ -97,6 +114,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     salvage.set_defaults(run=_journal_salvage)
     return parser
+
+
+def _no_command(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """Whoever gives no command wants to know which there are."""
+
+    def show_help(_: argparse.Namespace) -> int:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+
+    return show_help
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -150,8 +177,8 @@ def _check(options: argparse.Namespace) -> int:
     for warning in warnings(config):
         print(f"  worth a look: {warning}")
     print(
-        f"{options.config}: good. {len(config.windows)} windows, {len(config.services)} services, "
-        f"{len(config.devices)} devices"
+        f"{options.config}: good. {counted(len(config.windows), 'window')}, "
+        f"{counted(len(config.services), 'service')}, {counted(len(config.devices), 'device')}"
     )
     return EXIT_OK
 
@@ -186,13 +213,14 @@ def _journal_check(options: argparse.Namespace) -> int:
     try:
         problems = check_all(options.path)
     except JournalError as error:
-        problems = [str(error)]
-    for problem in problems:
-        print(problem, file=sys.stderr)
+        print(f"nowserving-edge: {error}", file=sys.stderr)
+        return EXIT_FAILED
     if problems:
+        print(f"{options.path} is not sound:", file=sys.stderr)
+        for problem in problems:
+            print(f"  {problem}", file=sys.stderr)
         print(
-            f"{options.path} is not sound. Keep it, and run: "
-            f"nowserving-edge journal salvage {options.path}",
+            f"Keep it, and run: nowserving-edge journal salvage {options.path}",
             file=sys.stderr,
         )
         return EXIT_FAILED

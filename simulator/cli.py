@@ -6,8 +6,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import nan
 from pathlib import Path
 from typing import TextIO
 
@@ -53,15 +54,22 @@ every press was answered by paper, screen, lamp or beep.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
     return options.run(options)  # type: ignore[no-any-return]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="nowserving", description="Now Serving: queue control for service halls."
+        prog="nowserving",
+        description="Now Serving: queue control for service halls.",
+        epilog="Begin with: nowserving demo",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
         help="run a virtual hall and its centre",
@@ -73,23 +81,27 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--for",
         dest="seconds",
-        type=_seconds,
+        type=_number(1, 7 * 86400),
         metavar="SECONDS",
         help="end after so much real time (default: at Ctrl-C)",
     )
     demo.add_argument(
         "--speed",
-        type=_speed,
+        type=_number(MIN_SPEED, MAX_SPEED),
         metavar="N",
         help=f"hall time runs N times as fast, {MIN_SPEED:g} to {MAX_SPEED:g} "
         f"(default: {SPEED_WITH_PAGES:g}, headless {SPEED_HEADLESS:g})",
     )
     demo.add_argument(
-        "--seed", type=int, default=7, metavar="N", help="another seed, other people (default: 7)"
+        "--seed",
+        type=int,
+        default=7,
+        metavar="N",
+        help="another seed, other people (default: 7)",
     )
     demo.add_argument(
         "--windows",
-        type=_windows,
+        type=_whole_number(1, layout.MAX_WINDOWS),
         default=6,
         metavar="N",
         help=f"windows (窗口), 1 to {layout.MAX_WINDOWS} (default: 6)",
@@ -104,10 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--port",
-        type=_port,
+        type=_whole_number(1, 65534),
         metavar="PORT",
         help="of the virtual hall's page, on this machine only; the centre's is the next "
-        f"(default: {PAGE_PORT} and {PAGE_PORT + 1}, or others where those are taken)",
+        f"(default: {PAGE_PORT} and {PAGE_PORT + 1}, or free ones where those are taken)",
     )
     demo.add_argument(
         "--broker",
@@ -116,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--keep",
-        type=Path,
+        type=_empty_folder,
         metavar="DIR",
         help="an empty folder for journal, databases and logs; kept (default: a temporary one)",
     )
@@ -124,32 +136,55 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= 7 * 86400:
-        raise argparse.ArgumentTypeError("1 second to 7 days")
-    return value
+def _number(low: float, high: float) -> Callable[[str], float]:
+    """Reads a number from ``low`` to ``high``."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"must be a number from {low:g} to {high:g}, not {text!r}"
+            )
+        return value
+
+    return read
 
 
-def _speed(text: str) -> float:
-    value = float(text)
-    if not MIN_SPEED <= value <= MAX_SPEED:
-        raise argparse.ArgumentTypeError(f"{MIN_SPEED:g} to {MAX_SPEED:g}")
-    return value
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Reads a whole number from ``low`` to ``high``."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {low} to {high}, not {text!r}"
+            )
+        return value
+
+    return read
 
 
-def _port(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 65534:
-        raise argparse.ArgumentTypeError("1 to 65534")
-    return value
-
-
-def _windows(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= layout.MAX_WINDOWS:
-        raise argparse.ArgumentTypeError(f"1 to {layout.MAX_WINDOWS}")
-    return value
+def _empty_folder(text: str) -> Path:
+    """A folder that is empty, or is not there and can be made."""
+    folder = Path(text)
+    try:
+        files = folder.exists() and any(folder.iterdir())
+        nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+    except NotADirectoryError:
+        raise argparse.ArgumentTypeError(f"{folder} is a file: name a folder") from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{folder}: {error.strerror}: name another") from None
+    if files:
+        raise argparse.ArgumentTypeError(f"{folder} is not empty: name a new folder")
+    if not nearest.is_dir():
+        raise argparse.ArgumentTypeError(f"{nearest} is a file: name a folder")
+    return folder
 
 
 class Terminal:
@@ -190,10 +225,15 @@ class Terminal:
 
 def _demo(options: argparse.Namespace) -> int:
     terminal = Terminal(sys.stderr if options.json else sys.stdout)
-    directory: Path | None = options.keep
-    if directory is not None and directory.exists() and any(directory.iterdir()):
-        print(f"nowserving: {directory} is not empty", file=sys.stderr)
-        return EXIT_USAGE
+    if options.port is not None and not options.headless:
+        for port, whose in ((options.port, "the virtual hall"), (options.port + 1, "the centre")):
+            if free_ports(port) != [port]:
+                print(
+                    f"nowserving: port {port}, for the page of {whose}, is taken: choose others "
+                    "with --port (two in a row are needed), or leave --port out",
+                    file=sys.stderr,
+                )
+                return EXIT_FAILED
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     clean_environment()
     default_speed = SPEED_HEADLESS if options.headless else SPEED_WITH_PAGES
@@ -204,7 +244,7 @@ def _demo(options: argparse.Namespace) -> int:
             seed=options.seed,
             broker=options.broker,
             centre_port=0 if options.headless else (options.port or PAGE_PORT) + 1,
-            directory=directory,
+            directory=options.keep,
         ),
         seconds=options.seconds,
         pages=not options.headless,

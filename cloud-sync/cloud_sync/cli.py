@@ -16,6 +16,7 @@ from cloud_sync.store.sqlite import SchemaTooNew, SqliteStore
 
 EXIT_OK = 0
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_CONFIG = 78
 """sysexits.h: EX_CONFIG. The unit does not restart on it."""
 
@@ -24,7 +25,11 @@ DEFAULT_CONFIG = Path("/etc/nowserving/sync.toml")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
     logging.basicConfig(
         level=options.log_level.upper(),
         format="%(levelname)s %(name)s: %(message)s",
@@ -62,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=["debug", "info", "warning", "error"],
         help="how much is said on stderr (default: info)",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command, text in (
         ("run", _run, "run the centre until SIGTERM or Ctrl-C"),
         ("check", _check, "check a configuration; name every problem at once"),

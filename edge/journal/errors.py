@@ -29,6 +29,18 @@ class JournalDamaged(JournalError):
         self.what = what
 
 
+class NothingToSalvage(JournalError):
+    """Not one event can be read of a file; the message says how to go on without it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"nothing can be read of {path}: not one event of a hall is in it. To go on: stop the "
+            f"controller, move {path} away (keep it) together with {path.name}-wal and "
+            f"{path.name}-shm, and start again: it makes a new journal. The centre keeps what it "
+            "has acknowledged; whoever waits in the hall must take a new number"
+        )
+
+
 class JournalFull(JournalError):
     """The disk refuses to write (full, quota, I/O error): nothing was written; try again later."""
 

@@ -22,7 +22,7 @@ from edge.journal.database import (
     sync_file,
     sync_folder,
 )
-from edge.journal.errors import JournalError
+from edge.journal.errors import JournalError, NothingToSalvage
 from edge.journal.journal import snapshot_sum
 from edge.journal.migrations import migrate
 from edge.journal.pages import rows_on_pages
@@ -175,7 +175,7 @@ class _Salvage:
             "SELECT position, body FROM found ORDER BY position DESC LIMIT 1"
         ).fetchone()
         if newest is None:
-            raise JournalError(f"nothing can be read of {self.source}")
+            raise NothingToSalvage(self.source)
         position, body = newest
         event = CloudEvent.model_validate_json(body)
         hall: HallId = event.hall

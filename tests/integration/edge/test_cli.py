@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
 GOOD = """
 [hall]
@@ -47,12 +47,32 @@ def test_help_teaches_the_first_step() -> None:
     assert said.returncode == EXIT_OK
     assert "check --config hall.toml" in said.stdout
     assert "营业厅" in said.stdout
+    assert "78 bad configuration" in said.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_commands_help_has_a_sentence_and_an_example(command: str) -> None:
+    said = edge(command, "--help")
+    assert said.returncode == EXIT_OK
+    assert f"Example: nowserving-edge {command} --config hall.toml" in said.stdout
+    assert "." in said.stdout.split("\n\n")[1], "a sentence"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "offered"),
+    [((), "check a configuration"), (("journal",), "copy what is readable")],
+)
+def test_without_a_command_there_is_help(arguments: tuple[str, ...], offered: str) -> None:
+    said = edge(*arguments)
+    assert said.returncode == EXIT_USAGE
+    assert "show this help message" in said.stderr
+    assert offered in said.stderr
 
 
 def test_a_good_file_is_called_good(tmp_path: Path) -> None:
     said = edge("check", "--config", hall_file(tmp_path))
     assert said.returncode == EXIT_OK
-    assert "good. 1 windows, 1 services, 0 devices" in said.stdout
+    assert "good. 1 window, 1 service, 0 devices" in said.stdout
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -85,7 +105,28 @@ def test_a_file_that_is_no_journal_is_refused_with_the_way_out(tmp_path: Path) -
     assert "Traceback" not in said.stderr
     looked = edge("journal", "check", tmp_path / "journal.db")
     assert looked.returncode == EXIT_FAILED
-    assert "not sound" in looked.stderr
+    first, *more = looked.stderr.splitlines()
+    assert first == f"{tmp_path / 'journal.db'} is not sound:"
+    assert more[0] == "  file is not a database"
+    assert "journal salvage" in more[-1]
+
+
+def test_a_file_of_which_nothing_is_left_has_a_way_out_too(tmp_path: Path) -> None:
+    garbage = tmp_path / "g.db"
+    garbage.write_bytes(b"this is not a database, at all" * 300)
+    said = edge("journal", "salvage", garbage)
+    assert said.returncode == EXIT_FAILED
+    assert f"move {garbage} away" in said.stderr
+    assert "start again: it makes a new journal" in said.stderr
+    assert "The centre keeps what it has acknowledged" in said.stderr
+    assert not (tmp_path / "g.db.salvaged").exists()
+
+
+def test_a_journal_that_is_not_there_is_not_called_damaged(tmp_path: Path) -> None:
+    said = edge("journal", "check", tmp_path / "nothing.db")
+    assert said.returncode == EXIT_FAILED
+    assert "there is no file" in said.stderr
+    assert "salvage" not in said.stderr
 
 
 def test_a_journal_is_shown_an_event_a_line(tmp_path: Path) -> None:

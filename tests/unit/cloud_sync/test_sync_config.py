@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_sync.cli import EXIT_CONFIG, main
+from cloud_sync.cli import EXIT_CONFIG, EXIT_USAGE, main
 from cloud_sync.config import EXAMPLE, ConfigInvalid, load
 
 
@@ -111,3 +111,8 @@ def test_only_an_origin_may_show_the_page_in_a_frame(tmp_path: Path) -> None:
     for bad in ("https:", "*", "https://a.example; script-src *", "https://a.example/page"):
         with pytest.raises(ConfigInvalid, match=r"page\.framed_by"):
             load(write(tmp_path, f"{head}['{bad}']"))
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == EXIT_USAGE
+    assert "derive everything anew" in capsys.readouterr().err
