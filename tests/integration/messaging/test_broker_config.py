@@ -22,38 +22,44 @@ HALL_READS = ("ack", "cmd/1")
 CENTRE_READS = [f"halls/hall-a/v1/{each}" for each in HALL_WRITES]
 CENTRE_WRITES = [f"halls/hall-a/v1/{each}" for each in HALL_READS]
 DASHBOARD_TOPICS = ["central/v1/network", "central/v1/halls/hall-a/live"]
-RETAINED = b"to be seen or not"
+LAST = b"this is the last one"
 
 
-async def may_publish(session: Session, topic: str) -> bool:
+async def may_publish(session: Session, topic: str, payload: bytes = b"x") -> bool:
     try:
-        await session.publish(topic, b"x")
+        await session.publish(topic, payload)
     except PublishRefused:
         return False
     return True
 
 
-async def readable(config: MqttConfig, topics: list[str], writers: list[Session]) -> set[str]:
-    """Which of ``topics`` reach a subscriber to everything; each is written by who may."""
+async def readable(
+    config: MqttConfig, topics: list[str], writers: list[Session], surely: str
+) -> set[str]:
+    """Which of ``topics`` reach a subscriber to everything; each is written by who may.
+
+    ``surely``: one that it may read. It is written last, and a broker keeps the order: what has
+    not come before it does not come.
+    """
     seen: set[str] = set()
-    async with connect(replace(config, client_id="reader")) as reader:
+    async with connect(replace(config, client_id="reader")) as reader, asyncio.timeout(30):
         await reader.subscribe("#")
         for topic in topics:
-            for writer in writers:
-                if await may_publish(writer, topic):
-                    break
-            else:
-                raise AssertionError(f"nobody may write {topic}")
-        await asyncio.sleep(0)
-        # What the reader may read has been sent to it before this answer.
-        await reader.subscribe("nothing")
-        messages = reader.messages()
-        while True:
-            try:
-                async with asyncio.timeout(0.5):
-                    seen.add((await anext(messages)).topic)
-            except TimeoutError:
+            await written(writers, topic, b"x")
+        await written(writers, surely, LAST)
+        async for message in reader.messages():
+            if message.payload == LAST:
                 return seen
+            seen.add(message.topic)
+    raise AssertionError("the session ended without an error")
+
+
+async def written(writers: list[Session], topic: str, payload: bytes) -> None:
+    """By the first of ``writers`` who may."""
+    for writer in writers:
+        if await may_publish(writer, topic, payload):
+            return
+    raise AssertionError(f"nobody may write {topic}")
 
 
 async def test_a_hall_may_write_its_own_topics_and_no_others(broker: Broker) -> None:
@@ -95,9 +101,15 @@ async def test_everybody_reads_what_is_meant_for_them(broker: Broker) -> None:
         connect(broker.client("centre")) as centre,
     ):
         writers = [hall, centre]
+        surely = {
+            "hall-a": CENTRE_WRITES[0],
+            "hall-b": "halls/hall-b/v1/ack",
+            "centre": CENTRE_READS[0],
+            "dashboards": DASHBOARD_TOPICS[0],
+        }
         reads = {
-            user: await readable(broker.client(user), everything, writers)
-            for user in ("hall-a", "hall-b", "centre", "dashboards")
+            user: await readable(broker.client(user), everything, writers, topic)
+            for user, topic in surely.items()
         }
     assert reads["hall-a"] == set(CENTRE_WRITES)
     assert reads["hall-b"] == set()
