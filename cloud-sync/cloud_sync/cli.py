@@ -12,7 +12,9 @@ from pathlib import Path
 from cloud_sync import __version__
 from cloud_sync.config import EXAMPLE, ConfigInvalid, SyncConfig, load
 from cloud_sync.service import run
-from cloud_sync.store.sqlite import SchemaTooNew, SqliteStore
+from cloud_sync.store.errors import StoreError, explained
+from cloud_sync.store.sqlite import SqliteStore
+from cloud_sync.web import CannotListen
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -43,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     try:
         return options.command(config)  # type: ignore[no-any-return]
-    except (sqlite3.Error, SchemaTooNew, OSError) as error:
+    except sqlite3.Error as error:
+        print(f"nowserving-sync: {explained(error, config.store.path)}", file=sys.stderr)
+        return EXIT_FAILED
+    except (StoreError, CannotListen, OSError) as error:
         print(f"nowserving-sync: {error}", file=sys.stderr)
         return EXIT_FAILED
     except ExceptionGroup as group:

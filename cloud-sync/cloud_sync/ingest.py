@@ -321,7 +321,7 @@ class Ingest:
     async def _database_failed(self, error: sqlite3.Error) -> None:
         """Return when it is time to try again."""
         self.counters["database_errors"] += 1
-        log.critical("can't commit, nothing is acknowledged: %r", error)
+        log.critical("nothing is acknowledged: %s", self._store.explain(error))
         await asyncio.sleep(self._retry.next_delay())
 
     def _answer(self, committed: Committed) -> None:

@@ -98,8 +98,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def run(config: SyncConfig, stop: asyncio.Event, world: Environment | None = None) -> None:
     """The whole service, until ``stop`` is set.
 
-    Raises what can't be mended by trying again: ``sqlite3.Error``, ``SchemaTooNew`` or ``OSError``
-    at the start (file, port in use).
+    Raises what can't be mended by trying again: ``StoreError`` and ``CannotListen`` at the start.
     """
     world = world or Environment()
     async with _opened(config) as store:

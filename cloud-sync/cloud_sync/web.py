@@ -4,6 +4,8 @@ The page holds no data: it is fed over MQTT by WebSocket, straight from the brok
 may only read.
 """
 
+import errno
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -42,15 +44,36 @@ class Health:
     counters: dict[str, int]
 
 
+class CannotListen(Exception):
+    """The page has no address: the message says why, and which key of the configuration it is."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        if error.errno == errno.EADDRINUSE:
+            what = "another program listens there. Stop it, or set another port"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            what = "this user may not listen there. Set a port from 1024 on"
+        else:
+            known = error.errno is not None and error.errno > 0  # a name that is none has others
+            why = os.strerror(error.errno) if known else str(error.strerror)
+            what = f"{why}. Set an address of this machine, or a free port"
+        super().__init__(
+            f"the page can't be served at {host}:{port}: {what} (keys host and port in [page] of "
+            "the configuration)"
+        )
+
+
 @asynccontextmanager
 async def serve(
     host: str, port: int, settings: PageSettings, health: Callable[[], Awaitable[Health]]
 ) -> AsyncIterator[None]:
-    """The web server for the length of an ``async with``. Raises ``OSError`` for a used port."""
+    """The web server for the length of an ``async with``. Raises ``CannotListen``."""
     runner = web.AppRunner(_application(settings, health), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise CannotListen(host, port, error) from error
         yield
     finally:
         await runner.cleanup()

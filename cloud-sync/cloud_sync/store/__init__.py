@@ -3,6 +3,7 @@
 ``sqlite`` fills it; another database would keep the same tables.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -107,6 +108,10 @@ class Store(Protocol):
 
     async def rebuild(self) -> int:
         """Derive everything anew from the raw events. Returns how many there were."""
+        ...
+
+    def explain(self, error: sqlite3.Error) -> str:
+        """One sentence: where the error is, what it means, and what to do about it."""
         ...
 
     async def close(self) -> None: ...

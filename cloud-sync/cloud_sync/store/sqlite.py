@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +24,8 @@ from cloud_sync.projections import (
 )
 from cloud_sync.reading import DeadLetter, Received, dead_letter, parse_body
 from cloud_sync.store import Committed, HallFacts, Position, ServiceFacts
+from cloud_sync.store.errors import SchemaTooNew, StoreError, explained
+from cloud_sync.store.lock import FileLock
 from contract import topics
 from contract.documents import WindowStatus
 from contract.events import HallEvent, TicketEvent
@@ -43,10 +46,6 @@ _PRAGMAS = (
     "busy_timeout = 5000",
     "cache_size = -65536",  # KiB
 )
-
-
-class SchemaTooNew(Exception):
-    """The file was written by a later version of this program."""
 
 
 @dataclass(slots=True)
@@ -75,7 +74,15 @@ class _Placed:
 class SqliteStore:
     """Fills ``cloud_sync.store.Store``. One connection writes, another reads what is committed."""
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        lock: FileLock,
+        writer: aiosqlite.Connection,
+        reader: aiosqlite.Connection,
+    ) -> None:
+        self._path = path
+        self._lock = lock
         self._db = writer
         self._reader = reader
         self._writing = asyncio.Lock()
@@ -85,24 +92,35 @@ class SqliteStore:
     async def open(cls, path: Path) -> Self:
         """Open or make the file, and bring its schema up to this version.
 
-        Raises ``sqlite3.Error``, ``OSError``, ``SchemaTooNew``.
+        Raises ``StoreError``; ``StoreLocked`` where another process has it open, ``SchemaTooNew``.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as opened:
-            writer = await aiosqlite.connect(path, isolation_level=None)
-            opened.push_async_callback(writer.close)
-            for pragma in _PRAGMAS:
-                await writer.execute(f"PRAGMA {pragma}")
-            await _migrate(writer)
-            reader = await aiosqlite.connect(path, isolation_level=None)
-            opened.push_async_callback(reader.close)
-            await reader.execute("PRAGMA query_only = ON")
+            lock = FileLock(path)
+            opened.callback(lock.release)
+            try:
+                # Without threads of its own, which would outlive a file that can't be opened.
+                await asyncio.to_thread(_prepare, path)
+                writer = await aiosqlite.connect(path, isolation_level=None)
+                opened.push_async_callback(writer.close)
+                for pragma in _PRAGMAS:
+                    await writer.execute(f"PRAGMA {pragma}")
+                reader = await aiosqlite.connect(path, isolation_level=None)
+                opened.push_async_callback(reader.close)
+                await reader.execute("PRAGMA query_only = ON")
+            except sqlite3.Error as error:
+                raise StoreError(explained(error, path)) from error
             opened.pop_all()
-        return cls(writer, reader)
+        return cls(path, lock, writer, reader)
 
     async def close(self) -> None:
-        await self._reader.close()
-        await self._db.close()
+        try:
+            await self._reader.close()
+            await self._db.close()
+        finally:
+            self._lock.release()
+
+    def explain(self, error: sqlite3.Error) -> str:
+        return explained(error, self._path)
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -417,19 +435,28 @@ class SqliteStore:
         return list(await self._reader.execute_fetchall(sql, values))
 
 
-async def _migrate(connection: aiosqlite.Connection) -> None:
-    async with connection.execute("PRAGMA user_version") as cursor:
-        row = await cursor.fetchone()
-    assert row is not None
-    version: int = row[0]
+def _prepare(path: Path) -> None:
+    """Make the file where there is none, and bring its schema up to this version."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        _migrate(connection, path)
+    finally:
+        connection.close()
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     scripts = _migrations()
     if version > len(scripts):
         raise SchemaTooNew(
-            f"the database has schema {version}, this version knows up to {len(scripts)}"
+            f"store {path} has schema {version}, this version knows up to {len(scripts)}: run the "
+            "version that wrote it, or a later one"
         )
     for number, script in enumerate(scripts[version:], start=version + 1):
         # executescript commits what is open, so the transaction is part of the script.
-        await connection.executescript(
+        connection.executescript(
             f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
         )
 

@@ -360,14 +360,3 @@ async def test_rebuild_on_the_command_line_gives_the_same_tables(
     assert (process.returncode, out.decode()) == (0, f"rebuilt from {len(TEXTS)} events\n")
     assert len(before) == 60
     assert tickets() == before
-
-
-async def test_a_port_in_use_ends_the_start_with_a_sentence(centre: CentreProcess) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cloud_sync.cli", "run", "--config", str(centre.config)),
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, error = await process.communicate()
-    assert process.returncode == 1
-    assert b"address already in use" in error
-    assert b"Traceback" not in error

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from cloud_sync.reading import DeadLetter, Received, read_events
 from cloud_sync.store import Position
-from cloud_sync.store.sqlite import MAX_DEAD_LETTERS, SchemaTooNew, SqliteStore
+from cloud_sync.store.errors import SchemaTooNew
+from cloud_sync.store.sqlite import MAX_DEAD_LETTERS, SqliteStore
 from contract import events as ev
 from contract.names import CancelReason, DeviceStatus, Moment, WindowState
 from tests.support.hall_day import EPOCH, OPENING, OTHER_EPOCH, HallDay, envelopes

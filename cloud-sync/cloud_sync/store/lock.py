@@ -1,0 +1,31 @@
+"""One process has the centre's file, and no other."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from cloud_sync.store.errors import StoreLocked, no_file
+
+
+class FileLock:
+    """Held by the one process that has the file open; the kernel frees it when that dies."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the file's folder. Raises ``StoreLocked`` and ``StoreError``."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.with_name(path.name + ".lock")
+            self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise no_file(path, error) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise StoreLocked(
+                f"store {path} is open in another process: stop the other nowserving-sync first, "
+                "or give this one a file of its own (key path in [store])"
+            ) from None
+
+    def release(self) -> None:
+        os.close(self._fd)
