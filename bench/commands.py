@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.past import TICKETS_A_DAY, WINDOWS, fill, plan, visit
@@ -22,6 +21,7 @@ from edge.bootstrap import restore
 from edge.clock import SystemClock
 from edge.controller import Controller
 from edge.journal.journal import Journal
+from edge.queue.day import business_day
 from edge.ulid import new_ulid
 
 HALL = "bench"
@@ -35,8 +35,9 @@ async def opened(path: Path) -> AsyncIterator[Controller]:
     state, position = await restore(journal)
     controller = Controller(plan(), state, position, journal, clock)
     writer = asyncio.create_task(controller.run())
-    if state.business_day != datetime.now(UTC).date():
-        await controller.submit(OpenDay(business_day=datetime.now(UTC).date()))
+    today = business_day(controller.plan, clock.now())
+    if state.business_day != today:
+        await controller.submit(OpenDay(business_day=today))
         for window in range(1, WINDOWS + 1):
             await controller.submit(SignOn(window=window, clerk=str(window)))
     try:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge.queue.state import HallState, Window, lines_of
 
-VERSION: Final = 1
+VERSION: Final = 2
 """A snapshot of another version is not read: the events are replayed instead."""
 
 
@@ -26,7 +26,7 @@ class _Head:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    version: Literal[1]
+    version: Literal[2]
     state: HallState
 
 

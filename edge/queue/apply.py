@@ -33,7 +33,8 @@ from contract.events import (
 )
 from contract.names import Moment, TicketState, VoidReason, WindowState
 from edge.queue.machines import HALL, TICKET, WINDOW, ImpossibleEvent
-from edge.queue.state import HallState, ServiceTimes, Ticket, Window
+from edge.queue.numbers import with_number
+from edge.queue.state import HallState, ServiceTimes, Ticket, Window, newest_days
 
 
 def apply(state: HallState, event: HallEvent) -> HallState:
@@ -46,9 +47,15 @@ def apply(state: HallState, event: HallEvent) -> HallState:
 
 
 def _day_opened(state: HallState, event: DayOpened) -> HallState:
+    """Numbers start anew, or behind those that are spent where the day has been open before."""
+    spent_on = dict(state.spent_on)
+    if state.business_day is not None:
+        spent_on = dict(newest_days({**spent_on, state.business_day: state.spent}))
     return HallState(
         phase=_step(HALL, state.phase, event),
         business_day=event.business_day,
+        spent=spent_on.pop(event.business_day, {}),
+        spent_on=spent_on,
         windows=state.windows,
         service_times=state.service_times,
     )
@@ -59,6 +66,8 @@ def _day_closed(state: HallState, event: DayClosed) -> HallState:
     return HallState(
         phase=_step(HALL, state.phase, event),
         business_day=event.business_day,
+        spent=state.spent,
+        spent_on=state.spent_on,
         service_times=state.service_times,
     )
 
@@ -80,7 +89,7 @@ def _issued(state: HallState, event: TicketIssued) -> HallState:
     return replace(
         state,
         tickets={**state.tickets, ticket.id: ticket},
-        issued={**state.issued, event.service: event.ordinal},
+        spent=with_number(state.spent, event.number),
         anchor=max(state.anchor, event.place.anchor),
     )
 

@@ -67,9 +67,11 @@ from contract.names import (
     WindowState,
 )
 from edge.queue.apply import apply, served_seconds
+from edge.queue.day import business_day, is_over, is_to_come, knows_the_date, too_far_ahead
 from edge.queue.dispatch import next_ticket
 from edge.queue.machines import TICKET, WINDOW
-from edge.queue.plan import HallPlan, too_far_ahead
+from edge.queue.numbers import next_unspent
+from edge.queue.plan import HallPlan
 from edge.queue.state import HallState, Ticket, Window
 
 Events = tuple[HallEvent, ...]
@@ -143,6 +145,14 @@ class _Step:
             raise self.refuse(RefusalReason.WRONG_WINDOW_STATE, ticket=held, window=window)
         return window
 
+    def planned_window(self, event: type[HallEvent]) -> Window:
+        """The same, for an event that brings a customer to the window: one that has left the plan
+        takes nobody on."""
+        window = self.window(event)
+        if window.number not in self.plan.windows:
+            raise self.refuse(RefusalReason.UNKNOWN_WINDOW, window=window)
+        return window
+
     def ticket(self, event: type[HallEvent], ticket_id: str | None = None) -> Ticket:
         """The command's ticket, to which ``event`` may happen now."""
         ticket = self.state.tickets.get(ticket_id or self.command.ticket)
@@ -192,10 +202,12 @@ def _issue(step: _Step) -> Events:
         raise step.refuse(RefusalReason.UNKNOWN_SERVICE)
     if command.ticket in step.state.tickets:
         raise step.refuse(RefusalReason.TICKET_EXISTS)
-    ordinal = step.state.issued.get(service.id, service.first_number - 1) + 1
-    if ordinal > service.last_number:
+    spent = step.state.spent.get(service.prefix, ())
+    ordinal = next_unspent(spent, service.first_number, service.last_number)
+    if ordinal is None:
         raise step.refuse(
-            RefusalReason.NUMBERS_EXHAUSTED, detail=f"{service.prefix} ends at {ordinal - 1}"
+            RefusalReason.NUMBERS_EXHAUSTED,
+            detail=f"{service.prefix} ends at {service.last_number}",
         )
     head: dict[str, Any] = {
         "at": step.now,
@@ -236,6 +248,8 @@ def _fail_print(step: _Step) -> Events:
 
 def _rejoin(step: _Step) -> Events:
     ticket = step.ticket(TicketRejoined)
+    if ticket.service not in step.plan.services:  # nobody would ever call it
+        raise step.refuse(RefusalReason.UNKNOWN_SERVICE, ticket=ticket)
     was_there = ticket.state is TicketState.VOIDED  # its paper had come out after all
     anchor, number = ticket.place if was_there else _place_after(step, ticket)
     return (TicketRejoined(**step.about(ticket), place=Place(anchor=anchor, step=number)),)
@@ -272,9 +286,7 @@ def _call_next(step: _Step) -> Events:
     if step.state.window(step.command.window).state is WindowState.SERVING:
         before = _finish(step)
         step = step.then(before)
-    window = step.window(TicketCalled)
-    if window.number not in step.plan.windows:
-        raise step.refuse(RefusalReason.UNKNOWN_WINDOW, window=window)
+    window = step.planned_window(TicketCalled)
     following = next_ticket(
         step.state.lines,
         window.number,
@@ -291,7 +303,7 @@ def _call_next(step: _Step) -> Events:
 
 def _call_ticket(step: _Step) -> Events:
     step.day()
-    window = step.window(TicketCalled)
+    window = step.planned_window(TicketCalled)
     return (_called(step, window, step.ticket(TicketCalled)),)
 
 
@@ -373,7 +385,7 @@ def _park(step: _Step) -> Events:
 
 def _resume(step: _Step) -> Events:
     command: Resume = step.command
-    window = step.window(TicketResumed)
+    window = step.planned_window(TicketResumed)
     ticket_id = command.ticket or _parked_longest(step, window)
     ticket = step.ticket(TicketResumed, ticket_id)
     return (
@@ -477,13 +489,22 @@ def _open_day(step: _Step) -> Events:
         raise step.refuse(
             RefusalReason.DAY_ALREADY_OPEN, detail=f"{step.state.business_day} is open"
         )
-    last = step.state.business_day
-    if last is not None and command.business_day <= last:
-        # Numbers of that day are on people's paper: a day never comes twice.
-        raise step.refuse(RefusalReason.DAY_IN_THE_PAST, detail=f"the last day was {last}")
-    if too_far_ahead(last, command.business_day):
-        raise step.refuse(RefusalReason.DAY_TOO_FAR_AHEAD, detail=f"the last day was {last}")
-    return (DayOpened(at=step.now, business_day=command.business_day),)
+    wanted = command.business_day
+    if not step.state.numbers_are_known(wanted):
+        # They are on people's paper: no number may come again.
+        raise step.refuse(RefusalReason.DAY_IN_THE_PAST, detail="its numbers are forgotten")
+    if knows_the_date(step.plan, step.state, step.now):
+        today = f"today is {business_day(step.plan, step.now)}"
+        if is_over(step.plan, wanted, step.now):
+            raise step.refuse(RefusalReason.DAY_IN_THE_PAST, detail=today)
+        if is_to_come(step.plan, wanted, step.now):
+            raise step.refuse(RefusalReason.DAY_TOO_FAR_AHEAD, detail=today)
+    elif (last := step.state.business_day) is not None:
+        if wanted <= last:
+            raise step.refuse(RefusalReason.DAY_IN_THE_PAST, detail=f"the last day was {last}")
+        if too_far_ahead(last, wanted):
+            raise step.refuse(RefusalReason.DAY_TOO_FAR_AHEAD, detail=f"the last day was {last}")
+    return (DayOpened(at=step.now, business_day=wanted),)
 
 
 def _close_day(step: _Step) -> Events:

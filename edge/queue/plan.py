@@ -2,24 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from contract.names import BusinessDay, Moment, ServiceId, Tier, WindowNumber
+from contract.names import Moment, ServiceId, Tier, WindowNumber
 from edge.queue.dispatch import Policy, strict_priority
 from edge.queue.state import HallState
-
-LONGEST_CLOSURE = timedelta(days=366)
-FIRST_DAY_EVER = date(2026, 1, 1)
-"""No hall has run this software before: an earlier day was a clock without a battery."""
-
-
-def too_far_ahead(last: BusinessDay | None, day: BusinessDay) -> bool:
-    """Whether a hall whose last day was ``last`` can't be opening on ``day``: nobody is closed for
-    so long and opens with the same journal. To believe such a clock would leave no day for the
-    years in between."""
-    return last is not None and last >= FIRST_DAY_EVER and day > last + LONGEST_CLOSURE
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from contract.names import (
     WindowState,
 )
 from edge.queue.dispatch import NO_LINES, Lines, Waiting
+from edge.queue.numbers import Spent, both
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ class ServiceTimes:
         )
 
 
+DAYS_REMEMBERED = 400
+"""Of so many days it is known which numbers are spent: more than a year, for a clock that is wrong
+for a year leaves the days in between known."""
+
+
 @dataclass(frozen=True, slots=True)
 class HallState:
     """Everything that ``decide`` needs to know of the past."""
@@ -95,8 +101,11 @@ class HallState:
     phase: HallPhase = HallPhase.CLOSED
     business_day: BusinessDay | None = None
     """The present day, or the last one where the hall is closed."""
-    issued: Mapping[ServiceId, int] = field(default_factory=dict)
-    """Last ordinal of each service today."""
+    spent: Spent = field(default_factory=dict)
+    """The numbers of ``business_day`` that nobody gets any more."""
+    spent_on: Mapping[BusinessDay, Spent] = field(default_factory=dict)
+    """The same of other days, of which each may come again when a clock is set: the last
+    ``DAYS_REMEMBERED`` of those on which a number was issued."""
     anchor: int = 0
     """How many tickets were issued today: the last place's anchor."""
     tickets: Mapping[TicketId, Ticket] = field(default_factory=dict)
@@ -110,8 +119,28 @@ class HallState:
         """A window that nothing has happened to yet is closed."""
         return self.windows.get(number) or Window(number)
 
+    def numbers_are_known(self, day: BusinessDay) -> bool:
+        """Whether it is known which numbers of ``day`` are spent, or that none is."""
+        known = [*self.spent_on]
+        if self.business_day is not None:
+            known.append(self.business_day)
+        return len(known) < DAYS_REMEMBERED or day >= min(known)
+
+    def with_spent(self, day: BusinessDay, spent: Spent) -> "HallState":
+        """No number in ``spent`` is ever issued on ``day``."""
+        if day == self.business_day:
+            return replace(self, spent=both(self.spent, spent))
+        known = both(self.spent_on.get(day, {}), spent)
+        return replace(self, spent_on=newest_days({**self.spent_on, day: known}))
+
     def with_window(self, window: Window) -> "HallState":
         return replace(self, windows={**self.windows, window.number: window})
+
+
+def newest_days(spent_on: Mapping[BusinessDay, Spent]) -> Mapping[BusinessDay, Spent]:
+    """The days that are remembered, of these: those without a number need not be."""
+    days = sorted(day for day, spent in spent_on.items() if spent)
+    return {day: spent_on[day] for day in days[-DAYS_REMEMBERED:]}
 
 
 def lines_of(tickets: Mapping[TicketId, Ticket]) -> Lines:

@@ -1,6 +1,7 @@
 """Random plans and random mornings, for property tests."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ from contract.names import CancelReason, Rating, TicketId, Tier, VoidReason
 from edge.queue.apply import apply
 from edge.queue.decide import decide
 from edge.queue.dispatch import POLICIES
-from edge.queue.plan import HallPlan, Rules
+from edge.queue.plan import HallPlan, Rules, Service
 from edge.queue.state import HallState
 from tests.support.hall import MONDAY, Hall, make_plan, ulid
 
@@ -43,10 +44,11 @@ CLERKS = ("7001", "7002", "7003")
 
 @st.composite
 def plans(draw: st.DrawFn) -> HallPlan:
-    """One to four windows, one to three services, any policy, any rules."""
+    """One to four windows, one to three services, any policy, any rules; prefixes and ranges of
+    numbers as they come, so that two services may share some, and another plan's do."""
     skills = st.sampled_from(("a", "ab", "ba", "abc", "cab", "c"))
     windows = draw(st.lists(skills, min_size=1, max_size=4))
-    return make_plan(
+    plan = make_plan(
         dict(enumerate(windows, start=1)),
         policy=POLICIES[draw(st.sampled_from(sorted(POLICIES)))],
         rules=Rules(
@@ -55,7 +57,19 @@ def plans(draw: st.DrawFn) -> HallPlan:
             no_show_after_seconds=draw(st.sampled_from((0.0, 10.0))),
             rejoin_after=draw(st.integers(1, 3)),
         ),
-        last_number=draw(st.sampled_from((5, 99, 99))),
+    )
+    services = {name: draw(_numbered(service)) for name, service in plan.services.items()}
+    return replace(plan, services=services)
+
+
+@st.composite
+def _numbered(draw: st.DrawFn, service: Service) -> Service:
+    first = draw(st.sampled_from((1, 1, 3, 90)))
+    return replace(
+        service,
+        prefix=draw(st.sampled_from((service.prefix, service.prefix, "A", "AB"))),
+        first_number=first,
+        last_number=first + draw(st.sampled_from((4, 98, 98))),
     )
 
 

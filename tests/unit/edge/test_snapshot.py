@@ -45,14 +45,14 @@ def test_the_lines_are_not_stored_but_made_from_the_tickets() -> None:
 
 
 def test_a_snapshot_of_an_unknown_version_is_refused_and_both_versions_are_named() -> None:
-    text = to_json(a_hall_at_work()).replace('"version":1', '"version":7')
-    with pytest.raises(SnapshotUnreadable, match="version 7, this is version 1"):
+    text = to_json(a_hall_at_work()).replace('"version":2', '"version":7')
+    with pytest.raises(SnapshotUnreadable, match="version 7, this is version 2"):
         from_json(text)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "null", "[]", "{}", '{"version":1}', '{"version":"one"}', "[" * 100_000, "\ud800", "\0"],
+    ["", "null", "[]", "{}", '{"version":2}', '{"version":"one"}', "[" * 100_000, "\ud800", "\0"],
 )
 def test_text_that_is_no_snapshot_is_refused(text: str) -> None:
     with pytest.raises(SnapshotUnreadable):

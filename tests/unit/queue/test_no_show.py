@@ -172,3 +172,12 @@ def test_a_no_show_can_not_be_called_before_it_rejoins() -> None:
     late = nobody_comes(hall)
     refusal = hall.refuse(CallTicket(window=1, ticket=late))
     assert (refusal.reason, refusal.state) == (RefusalReason.WRONG_TICKET_STATE, "no_show")
+
+
+def test_who_comes_back_for_a_service_that_is_gone_is_told_so() -> None:
+    hall = a_hall(1)
+    ticket = nobody_comes(hall)
+    hall.change_plan(services=make_plan({1: "b"}).services)
+    refusal = hall.refuse(Rejoin(ticket=ticket))
+    assert (refusal.reason, refusal.number) == (RefusalReason.UNKNOWN_SERVICE, "A001")
+    assert hall.state_of(ticket) is TicketState.NO_SHOW

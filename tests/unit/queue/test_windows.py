@@ -4,6 +4,7 @@ import pytest
 
 from contract.commands import (
     CallNext,
+    CallTicket,
     Command,
     Finish,
     NoShow,
@@ -155,3 +156,39 @@ def test_a_transfer_to_a_paused_window_waits_for_its_clerk() -> None:
     assert isinstance(transferred, TicketTransferred)
     hall.do(Reopen(window=2))
     assert hall.call_next(2) == ticket
+
+
+# --- a window that the configuration no longer has -----------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["call_next", "call_ticket", "resume"])
+def test_a_window_that_has_left_the_plan_takes_nobody_on(key: str) -> None:
+    hall = Hall()
+    hall.sign_on(1, 2)
+    parked = hall.take_number()
+    hall.call_next(2)
+    hall.do(Start(window=2))
+    hall.do(Park(window=2))
+    waiting = hall.take_number()
+    hall.change_plan(windows=make_plan({1: "a"}).windows)
+    before = hall.state
+    commands: dict[str, Command] = {
+        "call_next": CallNext(window=2),
+        "call_ticket": CallTicket(window=2, ticket=waiting),
+        "resume": Resume(window=2, ticket=parked),
+    }
+    refusal = hall.refuse(commands[key])
+    assert (refusal.reason, refusal.window) == (RefusalReason.UNKNOWN_WINDOW, 2)
+    assert hall.state == before
+
+
+def test_a_window_that_has_left_the_plan_serves_to_the_end_and_closes() -> None:
+    hall = Hall()
+    hall.sign_on(2)
+    hall.take_number()
+    hall.call_next(2)
+    hall.change_plan(windows=make_plan({1: "a"}).windows)
+    hall.do(Start(window=2))
+    hall.do(Finish(window=2))
+    hall.do(SignOff(window=2))
+    assert hall.refuse(SignOn(window=2, clerk="7001")).reason is RefusalReason.UNKNOWN_WINDOW
