@@ -23,6 +23,7 @@ from contract.names import HallPhase
 from edge.clock import ManualClock
 from edge.controller import MAX_GROUP, MAX_WAITING, Controller
 from edge.queue.apply import apply
+from edge.queue.plan import HallPlan
 from edge.queue.state import HallState
 from tests.support.hall import MONDAY, MORNING, make_plan, ulid
 from tests.support.memory_log import MemoryLog
@@ -31,11 +32,13 @@ Make = Callable[[], Awaitable[Controller]]
 
 
 @asynccontextmanager
-async def writing(log: MemoryLog) -> AsyncIterator[Controller]:
-    controller = Controller(make_plan(), HallState(), 0, log, ManualClock(MORNING))
+async def writing(log: MemoryLog, plan: HallPlan | None = None) -> AsyncIterator[Controller]:
+    """A controller at work. One that answers no more fails the test soon."""
+    controller = Controller(plan or make_plan(), HallState(), 0, log, ManualClock(MORNING))
     writer = asyncio.create_task(controller.run())
     try:
-        yield controller
+        async with asyncio.timeout(20):
+            yield controller
     finally:
         log.let_go()
         writer.cancel()
@@ -171,22 +174,18 @@ async def test_a_bug_in_one_command_refuses_it_and_leaves_the_hall_as_it_was(
         def estimate(self, *_: object) -> Never:
             raise ZeroDivisionError("no windows, no rate")
 
-    log = MemoryLog()
     plan = replace(make_plan(), estimator=Broken())
-    controller = Controller(plan, HallState(), 0, log, ManualClock(MORNING))
-    writer = asyncio.create_task(controller.run())
-    await open_hall(controller)
-    before = controller.state
-    refused = await controller.submit(IssueTicket(ticket=ulid(0), service="a"))
-    assert isinstance(refused, Refusal)
-    assert refused.reason is RefusalReason.INTERNAL_ERROR
-    assert controller.state is before
-    assert "ZeroDivisionError" in caplog.text
-    called = await controller.submit(CallNext(window=1))
-    assert isinstance(called, Refusal)
-    assert called.reason is RefusalReason.NOBODY_WAITING, "the hall goes on"
-    writer.cancel()
-    await asyncio.gather(writer, return_exceptions=True)
+    async with writing(MemoryLog(), plan) as controller:
+        await open_hall(controller)
+        before = controller.state
+        refused = await controller.submit(IssueTicket(ticket=ulid(0), service="a"))
+        assert isinstance(refused, Refusal)
+        assert refused.reason is RefusalReason.INTERNAL_ERROR
+        assert controller.state is before
+        assert "ZeroDivisionError" in caplog.text
+        called = await controller.submit(CallNext(window=1))
+        assert isinstance(called, Refusal)
+        assert called.reason is RefusalReason.NOBODY_WAITING, "the hall goes on"
 
 
 async def test_a_flood_beyond_the_bound_is_refused_not_kept() -> None:

@@ -4,7 +4,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from edge.journal import (
     JournalLocked,
     Snapshot,
 )
-from edge.journal.database import check_all
+from edge.journal.database import check_all, connect
 from tests.support.hall_events import (
     HALL,
     called,
@@ -52,6 +52,12 @@ async def journal_at(path: Path, hall: str = HALL) -> AsyncIterator[Journal]:
         yield journal
     finally:
         await journal.close()
+
+
+async def opened_and_closed(path: Path, hall: str = HALL) -> None:
+    """For an opening that is to be refused: one that isn't must not leave its thread behind."""
+    async with journal_at(path, hall):
+        pass
 
 
 @pytest.fixture
@@ -109,6 +115,15 @@ async def test_replay_goes_on_beyond_one_chunk(path: Path) -> None:
         found = await all_events(journal, 100)
     assert [position for position, _ in found] == list(range(101, 1202))
     assert found[-1][1] == device("1200")
+
+
+async def test_every_append_is_on_disk_when_it_returns(path: Path) -> None:
+    async with journal_at(path) as journal:
+        ((level,),) = await journal._database.execute_fetchall("PRAGMA synchronous")
+        ((mode,),) = await journal._database.execute_fetchall("PRAGMA journal_mode")
+    with closing(connect(path)) as database:
+        assert database.execute("PRAGMA synchronous").fetchone() == (level,)
+    assert (level, mode) == (2, "wal"), "less than FULL loses the newest appends at a power cut"
 
 
 async def test_an_append_of_nothing_writes_nothing(path: Path) -> None:
@@ -356,7 +371,7 @@ async def test_a_second_new_epoch_begins_behind_the_first(path: Path) -> None:
 async def test_a_second_instance_is_refused_until_the_first_is_closed(path: Path) -> None:
     async with journal_at(path):
         with pytest.raises(JournalLocked, match="another process"):
-            await Journal.open(path, hall=HALL, new_epoch=epochs())
+            await opened_and_closed(path)
     async with journal_at(path) as journal:
         await journal.check()
 
@@ -365,12 +380,12 @@ async def test_another_halls_journal_is_refused(path: Path) -> None:
     async with journal_at(path):
         pass
     with pytest.raises(JournalError, match="'east-gate', this is hall 'west-gate'"):
-        await Journal.open(path, hall="west-gate", new_epoch=epochs())
+        await opened_and_closed(path, hall="west-gate")
 
 
 async def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no-such-folder"):
-        await Journal.open(tmp_path / "no-such-folder" / "j.db", hall=HALL, new_epoch=epochs())
+        await opened_and_closed(tmp_path / "no-such-folder" / "j.db")
 
 
 async def test_a_closed_journal_says_so_and_closes_twice(path: Path) -> None:
@@ -386,7 +401,7 @@ async def test_a_database_of_something_else_is_refused_untouched(path: Path) -> 
     _write(path, "CREATE TABLE shopping (item TEXT)")
     before = path.read_bytes()
     with pytest.raises(JournalError, match="not a journal"):
-        await Journal.open(path, hall=HALL, new_epoch=epochs())
+        await opened_and_closed(path)
     database = sqlite3.connect(path)
     assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("shopping",)]
     database.close()
@@ -415,7 +430,7 @@ async def test_a_damaged_journal_is_refused_with_what_where_and_the_way_out(
         await journal.save_acked(10)
     _write(path, damage)
     with pytest.raises(JournalDamaged, match=says) as refused:
-        await Journal.open(path, hall=HALL, new_epoch=epochs())
+        await opened_and_closed(path)
     assert str(path) in str(refused.value)
     assert "journal salvage" in str(refused.value)
     assert any(says in problem for problem in check_all(path))
@@ -424,7 +439,7 @@ async def test_a_damaged_journal_is_refused_with_what_where_and_the_way_out(
 async def test_a_file_that_is_no_database_any_more_is_damaged(path: Path) -> None:
     path.write_bytes(b"\xff" * 8192)
     with pytest.raises(JournalDamaged, match="not a database"):
-        await Journal.open(path, hall=HALL, new_epoch=epochs())
+        await opened_and_closed(path)
     assert check_all(path) == ["file is not a database"]
 
 
