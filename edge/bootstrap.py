@@ -8,10 +8,10 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TypeVar
 
-from contract.commands import Finish, Refusal, SignOff, Transfer
+from contract.commands import Refusal
 from contract.documents import HallReport
 from contract.events import ControllerStarted
-from contract.names import DeviceId, DeviceStatus, WindowState
+from contract.names import DeviceId, DeviceStatus
 from edge import __version__, snapshot
 from edge.clock import Clock
 from edge.config import HallConfig
@@ -30,6 +30,7 @@ from edge.ulid import new_ulid
 from edge.upkeep import DayKeeper, SnapshotKeeper, keep_screens_fresh
 from edge.uplink import Uplink
 from edge.watchdog import feed_watchdog
+from edge.wind_up import wind_up_removed_services, wind_up_removed_windows
 from edge.words import counted
 from messaging.service_notify import notify
 from messaging.session import MqttConfig, TlsConfig, new_client_id
@@ -130,24 +131,9 @@ class Hall:
                 f"the journal {self._config.journal.path} can't be written: {outcome.detail}. "
                 "Make room on the disk or mend it, then start again"
             )
-        await self._wind_up_removed_windows()
+        await wind_up_removed_windows(self._controller)
+        await wind_up_removed_services(self._controller)
         await self._days.check()
-
-    async def _wind_up_removed_windows(self) -> None:
-        """A window that the configuration no longer has is left in order: its customer goes back
-        into the line or was served, its clerk is free to sit elsewhere."""
-        state = self._controller.state
-        for window in state.windows.values():
-            if window.number in self._config.windows or window.state is WindowState.CLOSED:
-                continue
-            log.warning("window %d is no longer configured, closing it", window.number)
-            if window.state is WindowState.SERVING:
-                await self._controller.submit(Finish(window=window.number))
-            if window.state is WindowState.CALLING and window.ticket is not None:
-                service = state.tickets[window.ticket].service
-                back = Transfer(window=window.number, to_service=service)
-                await self._controller.submit(back)
-            await self._controller.submit(SignOff(window=window.number))
 
     async def _serve(self, stop: asyncio.Event, writer: "asyncio.Task[None]") -> None:
         """Everything that works side by side. One that fails ends all: a half hall is no hall, and
