@@ -2,6 +2,7 @@
 
 from math import ceil
 
+from contract.events import WaitEstimated
 from contract.names import Language, TicketNumber, WindowNumber
 from edge.queue.plan import WaitEstimate
 
@@ -14,24 +15,20 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def minutes(p50_seconds: float | None, p90_seconds: float | None) -> Minutes | None:
+def minutes(estimate: WaitEstimate | WaitEstimated) -> Minutes | None:
     """A wait as people are told it: whole minutes, at least one, above 20 in steps of five.
 
     ``None`` where nobody can tell.
     """
-    if p50_seconds is None or p90_seconds is None:
+    if estimate.p50_seconds is None or estimate.p90_seconds is None:
         return None
-    about, at_most = _rounded(p50_seconds), _rounded(p90_seconds)
+    about, at_most = _rounded(estimate.p50_seconds), _rounded(estimate.p90_seconds)
     return about, max(about, at_most)
 
 
 def _rounded(seconds: float) -> int:
     whole = max(1, ceil(seconds / 60))
     return whole if whole <= 20 else ceil(whole / 5) * 5
-
-
-def wait_of(estimate: WaitEstimate) -> Minutes | None:
-    return minutes(estimate.p50_seconds, estimate.p90_seconds)
 
 
 def call(number: TicketNumber, window: WindowNumber, language: Language) -> str:

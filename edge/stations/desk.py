@@ -225,14 +225,9 @@ class Desk:
         services = plan.windows[self._window].preference
         waiting = sum(state.lines.count(service) for service in services)
         now = self._clock.now()
-        waits = [
-            wait
-            for service in services
-            if (
-                wait := words.wait_of(
-                    plan.estimator.estimate(plan, state, service, Tier.NORMAL, now)
-                )
-            )
-        ]
+        estimates = (
+            plan.estimator.estimate(plan, state, service, Tier.NORMAL, now) for service in services
+        )
+        waits = [wait for estimate in estimates if (wait := words.minutes(estimate))]
         longest = max(waits, key=lambda wait: wait[1], default=None) if waiting else None
         return ScreenLine(words.idle(waiting, longest, self._language), colour="green")

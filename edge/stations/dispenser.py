@@ -7,7 +7,7 @@ nobody waits under a number that nobody holds.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contract.commands import (
     ConfirmPrint,
@@ -21,7 +21,10 @@ from contract.names import (
     DeviceStatus,
     HallId,
     Language,
+    Moment,
     ServiceId,
+    TicketId,
+    TicketNumber,
     TicketState,
     Tier,
     VoidReason,
@@ -37,6 +40,7 @@ from edge.drivers.roles import (
     Slip,
     TicketPrinter,
 )
+from edge.queue.plan import WaitEstimate
 from edge.queue.state import Ticket
 from edge.stations.presses import REFUSED, Outcome, Presses
 
@@ -171,7 +175,8 @@ class Dispenser:
         if not isinstance(outcome, Refusal):
             issued = next(event for event in outcome if isinstance(event, TicketIssued))
             estimate = next(event for event in outcome if isinstance(event, WaitEstimated))
-            self._queue(self._slip(issued, estimate))
+            slip = self._slip(issued.ticket, issued.number, issued.service, issued.at, estimate)
+            self._queue(slip)
         return outcome
 
     def _queue(self, slip: Slip) -> None:
@@ -231,34 +236,32 @@ class Dispenser:
         tickets = self._controller.state.tickets.values()
         return [ticket for ticket in tickets if ticket.state is TicketState.PRINTING]
 
-    def _slip(self, issued: TicketIssued, estimate: WaitEstimated) -> Slip:
-        return Slip(
-            ticket_id=issued.ticket,
-            number=issued.number,
-            hall_name=self._design.hall_name,
-            service_name=self._design.service_names[issued.service],
-            issued_at=issued.at.wall.astimezone(self._controller.plan.time_zone),
-            ahead=estimate.ahead,
-            wait_minutes=words.minutes(estimate.p50_seconds, estimate.p90_seconds),
-            languages=self._design.languages,
-            qr=self._design.ticket_url.format(hall=self._design.hall, ticket=issued.ticket),
-        )
-
     def _slip_again(self, ticket: Ticket) -> Slip:
         """The same number once more, marked; the wait is what it is now."""
         plan, state = self._controller.plan, self._controller.state
         estimate = plan.estimator.estimate(
             plan, state, ticket.service, ticket.tier, self._clock.now()
         )
+        slip = self._slip(ticket.id, ticket.number, ticket.service, ticket.issued, estimate)
+        return replace(slip, reprint=True)
+
+    def _slip(
+        self,
+        ticket: TicketId,
+        number: TicketNumber,
+        service: ServiceId,
+        issued: Moment,
+        estimate: WaitEstimate | WaitEstimated,
+    ) -> Slip:
+        design = self._design
         return Slip(
-            ticket_id=ticket.id,
-            number=ticket.number,
-            hall_name=self._design.hall_name,
-            service_name=self._design.service_names[ticket.service],
-            issued_at=ticket.issued.wall.astimezone(plan.time_zone),
+            ticket_id=ticket,
+            number=number,
+            hall_name=design.hall_name,
+            service_name=design.service_names[service],
+            issued_at=issued.wall.astimezone(self._controller.plan.time_zone),
             ahead=estimate.ahead,
-            wait_minutes=words.wait_of(estimate),
-            languages=self._design.languages,
-            qr=self._design.ticket_url.format(hall=self._design.hall, ticket=ticket.id),
-            reprint=True,
+            wait_minutes=words.minutes(estimate),
+            languages=design.languages,
+            qr=design.ticket_url.format(hall=design.hall, ticket=ticket),
         )

@@ -74,7 +74,7 @@ async def test_a_hall_that_stops_while_the_disk_is_full_starts_when_there_is_roo
 async def test_no_new_journal_on_a_full_disk(small_disk: Path) -> None:
     (small_disk / "ballast").write_bytes(bytes(2 * 1024 * 1024))
     with pytest.raises(JournalFull):
-        await Journal.open(small_disk / "journal.db", hall=HALL, new_epoch=epochs())
+        await (await Journal.open(small_disk / "journal.db", hall=HALL, new_epoch=epochs())).close()
     (small_disk / "ballast").unlink()
     journal = await Journal.open(small_disk / "journal.db", hall=HALL, new_epoch=epochs())
     await journal.close()

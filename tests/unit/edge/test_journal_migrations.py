@@ -90,7 +90,7 @@ async def test_a_newer_file_is_refused_by_name_and_left_alone(
         migrate(database, old_file, newer_schema)
     newer = version_of(old_file)
     with pytest.raises(JournalTooNew, match=rf"journal\.db has version {newer}"):
-        await Journal.open(old_file, hall=HALL, new_epoch=epochs())
+        await (await Journal.open(old_file, hall=HALL, new_epoch=epochs())).close()
     assert version_of(old_file) == newer
 
 

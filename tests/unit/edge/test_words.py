@@ -4,6 +4,7 @@ import pytest
 
 from contract.names import Language
 from edge import words
+from edge.queue.plan import WaitEstimate
 
 
 @pytest.mark.parametrize(
@@ -18,11 +19,11 @@ from edge import words
 def test_a_wait_is_told_in_minutes_that_people_can_believe(
     p50_seconds: float, p90_seconds: float, told: tuple[int, int]
 ) -> None:
-    assert words.minutes(p50_seconds, p90_seconds) == told
+    assert words.minutes(WaitEstimate(3, p50_seconds, p90_seconds, "test")) == told
 
 
 def test_nobody_is_told_a_wait_that_nobody_knows() -> None:
-    assert words.minutes(None, None) is None
+    assert words.minutes(WaitEstimate(3, None, None, "unknown:test")) is None
     assert words.idle(3, None, Language.ZH) == "等候3人"
 
 
