@@ -41,12 +41,14 @@ class Scene:
             assert await self.caller.press_and_see(key) == "accepted", key
 
 
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    log, clock = MemoryLog(), ManualClock(MORNING)
-    controller = Controller(make_plan({1: "a"}), HallState(), 0, log, clock)
-    caller, evaluator, screen = MemoryKeypad("caller"), MemoryKeypad("evaluator"), MemoryScreen()
-    desk = Desk(
+def desk_of(
+    controller: Controller,
+    clock: ManualClock,
+    caller: MemoryKeypad,
+    evaluator: MemoryKeypad,
+    screen: MemoryScreen,
+) -> Desk:
+    return Desk(
         controller,
         clock,
         1,
@@ -57,6 +59,14 @@ async def scene() -> AsyncIterator[Scene]:
         language=Language.ZH,
         rating_seconds=RATING_SECONDS,
     )
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    log, clock = MemoryLog(), ManualClock(MORNING)
+    controller = Controller(make_plan({1: "a"}), HallState(), 0, log, clock)
+    caller, evaluator, screen = MemoryKeypad("caller"), MemoryKeypad("evaluator"), MemoryScreen()
+    desk = desk_of(controller, clock, caller, evaluator, screen)
     tasks = [asyncio.create_task(controller.run()), asyncio.create_task(desk.run())]
     await controller.submit(OpenDay(business_day=MONDAY))
     await controller.submit(SignOn(window=1, clerk="1001"))
@@ -153,6 +163,24 @@ async def test_each_ticket_is_asked_about_for_its_own_time(scene: Scene) -> None
     assert scene.controller.state.window(1).asking == ulid(1)
     await settle(scene.clock, 3.5)
     assert scene.controller.state.window(1).asking is None
+
+
+async def test_after_a_restart_the_evaluator_asks_again_and_the_time_ends(scene: Scene) -> None:
+    await scene.serve(0)
+    state, log, clock = scene.controller.state, MemoryLog(), ManualClock(MORNING)
+    controller = Controller(make_plan({1: "a"}), state, len(scene.log.events), log, clock)
+    caller, evaluator, screen = MemoryKeypad(), MemoryKeypad(), MemoryScreen()
+    desk = desk_of(controller, clock, caller, evaluator, screen)
+    tasks = [asyncio.create_task(controller.run()), asyncio.create_task(desk.run())]
+    await settle(clock, RATING_SECONDS - 0.1)
+    assert evaluator.lamp("asking") is LampPattern.BLINK
+    assert controller.state.window(1).asking == ulid(0)
+    await settle(clock, 0.2)
+    assert evaluator.lamp("asking") is LampPattern.OFF
+    assert [type(event) for event in log.events] == [TicketUnrated]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_full_disk_is_said_on_the_screen_and_taken_back(scene: Scene) -> None:
