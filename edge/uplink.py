@@ -25,6 +25,7 @@ from edge.journal.errors import JournalError
 from edge.outbox import Answer, Outbox, Pace
 from messaging.session import (
     Backoff,
+    BrokerUnreachable,
     ConnectRefused,
     Message,
     MqttConfig,
@@ -35,6 +36,7 @@ from messaging.session import (
     Will,
     connect,
 )
+from messaging.trouble import Trouble, explained
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +99,11 @@ class Uplink:
         self._counts: Counter[str] = Counter()
         self._outbox = self._new_outbox(perhaps_sent=journal.head)
         self._new_epoch_at: float | None = None
-        self._trouble: str | None = None
+        self._epochs_left: set[Epoch] = set()
+        self._trouble = Trouble(
+            lambda text: log.warning("no way to the centre, events wait in the journal: %s", text)
+        )
+        self._rival = Trouble(log.critical)
         self._connection: _Connection | None = None
 
     @property
@@ -146,12 +152,8 @@ class Uplink:
             raise
 
     def _note_trouble(self, error: SessionLost | SubscribeRefused) -> None:
-        """Each trouble is said once, not at every attempt in a week without a network."""
         self._counts[_COUNTER_OF[type(error)]] += 1
-        trouble = f"{type(error).__name__}: {error}"
-        if trouble != self._trouble:
-            log.warning("no way to the centre, events wait in the journal: %s", trouble)
-        self._trouble = trouble
+        self._trouble.note(explained(error, self._mqtt, "uplink"))
 
     async def _converse(self) -> None:
         """One connection, from beginning to end."""
@@ -177,7 +179,7 @@ class Uplink:
         await self._publish_state(session, Presence.ONLINE)  # the birth
         behind = self._journal.head - self._journal.acked
         log.info("connected to %s, the centre is %d events behind", self._mqtt.host, behind)
-        self._trouble = None
+        self._trouble.over()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._connection = _Connection(
@@ -243,10 +245,23 @@ class Uplink:
         if ack is None:
             _count(self._counts, "acks_malformed", repr(message.payload[:100]))
         elif ack.epoch != self._journal.epoch:
-            # A retained one of an epoch that this hall has left, or a centre that is confused.
-            _count(self._counts, "acks_of_another_epoch", ack.epoch)
+            self._on_ack_of_another_epoch(ack, retained=message.retain)
         else:
             await self._on_ack_of_ours(ack, connection)
+
+    def _on_ack_of_another_epoch(self, ack: Ack, *, retained: bool) -> None:
+        """What the broker kept, or a centre asks for at its start, may be of this hall's past.
+        Otherwise the centre has events of that epoch from somebody just now."""
+        if retained or ack.resend or ack.epoch in self._epochs_left:
+            _count(self._counts, "acks_of_another_epoch", ack.epoch)
+            return
+        self._counts["acks_of_another_epoch"] += 1
+        self._rival.note(
+            f"another controller is sending as hall {self._hall}: the centre confirms events of "
+            f"epoch {ack.epoch}, the epoch of this journal is {self._journal.epoch}. Stop one of "
+            "the two, or give it a hall id and a user at the broker of its own. (Had this hall "
+            "another journal a minute ago, it may be that one's last events.)"
+        )
 
     async def _on_ack_of_ours(self, ack: Ack, connection: "_Connection") -> None:
         now = asyncio.get_running_loop().time()
@@ -293,6 +308,7 @@ class Uplink:
             "what happened between the copy and its return, the centre alone knows",
             discovery,
         )
+        self._epochs_left.add(self._journal.epoch)
         try:
             await self._journal.start_new_epoch()
         except JournalError as error:  # the next connection finds it out again
@@ -438,6 +454,7 @@ class _JournalIsOldCopy(Exception):
 
 _COUNTER_OF = {
     SessionLost: "connections_lost",
+    BrokerUnreachable: "connections_lost",
     ConnectRefused: "connections_refused",
     SubscribeRefused: "subscriptions_refused",
 }

@@ -103,7 +103,11 @@ class SessionLost(Exception):
 
 
 class ConnectRefused(SessionLost):
-    """The broker is there and won't have us: user, password, client id or certificate."""
+    """The broker is there and won't have us: user, password, client id."""
+
+
+class BrokerUnreachable(SessionLost):
+    """Nobody answers there, or not in MQTT."""
 
 
 class PublishRefused(Exception):
@@ -177,7 +181,8 @@ def connect(config: MqttConfig, will: Will | None = None) -> AbstractAsyncContex
     """A session for the length of an ``async with``.
 
     Leaving normally says goodbye to the broker. Leaving by an exception drops the connection, and
-    the will speaks for us. Entering raises ``SessionLost`` or ``ConnectRefused``.
+    the will speaks for us. Entering raises ``SessionLost``: ``BrokerUnreachable`` or
+    ``ConnectRefused``, as a rule.
     """
     return _connected(config, will)
 
@@ -189,7 +194,10 @@ async def _connected(config: MqttConfig, will: Will | None) -> AsyncIterator[Ses
         # Name look-up, TCP and TLS handshakes block, so they have a thread.
         await asyncio.to_thread(_dial, client, config)
     except (OSError, ValueError) as error:  # ValueError: a host name that is none
-        raise SessionLost(f"no connection to {config.host}:{config.port}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise BrokerUnreachable(
+            f"no connection to the broker at {config.host}:{config.port}: {why}"
+        ) from error
     session = _PahoSession(client, config)
     try:
         await session.wait_for_connack()
@@ -266,6 +274,8 @@ class _PahoSession:
 
     def __init__(self, client: Client, config: MqttConfig) -> None:
         self._client = client
+        self._broker = f"the broker at {config.host}:{config.port}"
+        self._user = f"user {config.username}" if config.username else "a login without a user"
         self._timeout = config.timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._lost: SessionLost | None = None
@@ -293,7 +303,7 @@ class _PahoSession:
         client.on_socket_close = self._on_socket_close
         sock = client.socket()
         if not isinstance(sock, socket.socket):  # it broke while CONNECT was written
-            self._lose(SessionLost("the connection broke before it was used"))
+            self._lose(SessionLost(f"the connection to {self._broker} broke before it was used"))
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
@@ -308,7 +318,7 @@ class _PahoSession:
             async with asyncio.timeout(self._timeout):
                 await self._connack
         except TimeoutError:
-            raise SessionLost("the broker did not answer CONNECT") from None
+            raise BrokerUnreachable(f"{self._broker} did not answer CONNECT") from None
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         async with self._window:
@@ -385,7 +395,7 @@ class _PahoSession:
             async with asyncio.timeout(self._timeout):
                 return await future
         except TimeoutError:
-            self._lose(SessionLost(f"the broker did not answer with {what}"))
+            self._lose(SessionLost(f"{self._broker} did not answer with {what}"))
             self._raise_if_lost()
             raise
         finally:
@@ -464,7 +474,7 @@ class _PahoSession:
             else:  # TLS may hold bytes that the socket no longer tells of
                 self._loop.call_soon(self._on_readable)
         except Exception as error:  # noqa: BLE001 - what paho chokes on ends the session, loudly
-            self._lose(SessionLost(f"could not read what the broker sent: {error!r}"))
+            self._lose(SessionLost(f"could not read what {self._broker} sent: {error!r}"))
         self._watch_writes()
 
     def _on_writable(self) -> None:
@@ -486,7 +496,7 @@ class _PahoSession:
     ) -> None:  # fmt: skip
         self._packets += 1
         if reason.is_failure:
-            self._lose(ConnectRefused(f"the broker refused the connection: {reason}"))
+            self._lose(ConnectRefused(f"{self._broker} refused {self._user}: {reason}"))
         elif not self._connack.done():
             self._largest_packet = getattr(properties, "MaximumPacketSize", 0)
             self._connack.set_result(None)
@@ -495,8 +505,8 @@ class _PahoSession:
         self, _client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:  # fmt: skip
-        who = "the broker ended it" if flags.is_disconnect_packet_from_server else "it broke"
-        self._lose(SessionLost(f"connection lost, {who}: {reason}"))
+        how = "ended the connection" if flags.is_disconnect_packet_from_server else "is gone"
+        self._lose(SessionLost(f"{self._broker} {how}: {reason}"))
 
     def _on_publish(
         self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties

@@ -18,6 +18,7 @@ from cloud_sync.store.sqlite import SqliteStore
 from cloud_sync.web import Health, PageSettings, serve
 from messaging.service_notify import notify, watchdog_seconds
 from messaging.session import Backoff, MqttConfig, Session, SessionLost, SubscribeRefused, connect
+from messaging.trouble import Trouble, explained
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,12 @@ class Centre:
     def __init__(
         self, store: Store, broker: MqttConfig, stale_seconds: float, world: Environment
     ) -> None:
+        self._store = store
         self._broker = broker
         self._world = world
+        self._trouble = Trouble(
+            lambda text: log.warning("not in touch with the halls: %s", text), world.monotonic
+        )
         self.connected = asyncio.Event()
         """Set while there is a session whose subscriptions stand."""
         self.live = Live(
@@ -69,12 +74,18 @@ class Centre:
             try:
                 async with connect(self._broker) as session:
                     await self._serve(session, backoff)
-            except* (SessionLost, SubscribeRefused, sqlite3.Error) as trouble:
-                log.warning("not in touch with the halls: %s", _first(trouble))
+            except* (SessionLost, SubscribeRefused, sqlite3.Error) as group:
+                self._note(_first(group))
             finally:
                 self.connected.clear()
             self.ingest.counters["reconnects"] += 1
             await asyncio.sleep(backoff.next_delay())
+
+    def _note(self, error: BaseException) -> None:
+        if isinstance(error, SessionLost | SubscribeRefused):
+            self._trouble.note(explained(error, self._broker, "mqtt"))
+        elif isinstance(error, sqlite3.Error):
+            self._trouble.note(self._store.explain(error))
 
     async def _serve(self, session: Session, backoff: Backoff) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -84,6 +95,7 @@ class Centre:
     def _on_subscribed(self, backoff: Backoff) -> Callable[[], None]:
         def subscribed() -> None:
             backoff.reset()
+            self._trouble.over()
             self.connected.set()
             log.info("in touch with the halls at %s:%d", self._broker.host, self._broker.port)
 

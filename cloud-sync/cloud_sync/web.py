@@ -53,8 +53,8 @@ class CannotListen(Exception):
         elif error.errno in (errno.EACCES, errno.EPERM):
             what = "this user may not listen there. Set a port from 1024 on"
         else:
-            known = error.errno is not None and error.errno > 0  # a name that is none has others
-            why = os.strerror(error.errno) if known else str(error.strerror)
+            number = error.errno or 0  # below 0 where the host's name is not known
+            why = os.strerror(number) if number > 0 else str(error.strerror)
             what = f"{why}. Set an address of this machine, or a free port"
         super().__init__(
             f"the page can't be served at {host}:{port}: {what} (keys host and port in [page] of "
