@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from contract.commands import ConfirmPrint, IssueTicket, SignOn
+from contract.commands import (
+    ConfirmPrint,
+    IssueTicket,
+    OpenDay,
+    Refusal,
+    RefusalReason,
+    SignOn,
+)
 from contract.events import DayClosed, DayOpened, DeviceChanged
 from contract.names import DeviceStatus, HallPhase
 from edge import snapshot
 from edge.clock import ManualClock
-from edge.controller import Controller
+from edge.controller import MAX_WAITING, Controller
 from edge.health import Health
-from edge.journal.errors import JournalFull
+from edge.journal.errors import JournalError, JournalFull
 from edge.queue.state import HallState
 from edge.upkeep import SNAPSHOT_EVERY_EVENTS, DayKeeper, SnapshotKeeper, keep_screens_fresh
 from edge.watchdog import feed_watchdog
@@ -215,7 +222,7 @@ class Manager:
 def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     manager = Manager(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    monkeypatch.setenv("WATCHDOG_USEC", "300000")
+    monkeypatch.setenv("WATCHDOG_USEC", "300000")  # 0.3 s
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
     yield manager
     manager.socket.close()
@@ -265,3 +272,63 @@ async def test_the_watchdog_starves_while_the_writer_hangs(
     assert b"WATCHDOG=1" in await manager.hear()
     feeding.cancel()
     await asyncio.gather(feeding, stuck, opening, return_exceptions=True)
+
+
+async def test_the_watchdog_starves_while_the_writer_hangs_and_the_queue_is_full(
+    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Then the question is refused at once, and that is no answer of the writer's."""
+    scene.log.hold()
+    opening = asyncio.ensure_future(DayKeeper(scene.controller, scene.clock).check())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the writer hangs in its append
+    flood = [
+        asyncio.ensure_future(scene.controller.submit(SignOn(window=1, clerk="1")))
+        for _ in range(MAX_WAITING)
+    ]
+    await asyncio.sleep(0)
+    feeding = asyncio.create_task(feed_watchdog(scene.controller, _journal_answers))
+    async with asyncio.timeout(5):
+        while caplog.text.count("does not take the watchdog's question") < 3:
+            await asyncio.sleep(0.01)
+    assert manager.silent()
+    scene.log.let_go()
+    assert b"WATCHDOG=1" in await manager.hear()
+    feeding.cancel()
+    await asyncio.gather(feeding, opening, *flood, return_exceptions=True)
+
+
+async def test_the_watchdog_starves_while_the_journal_answers_wrongly(
+    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = True
+
+    async def check() -> None:
+        if damaged:
+            raise JournalError("it lost events")
+
+    feeding = asyncio.create_task(feed_watchdog(scene.controller, check))
+    async with asyncio.timeout(5):
+        while caplog.text.count("it lost events") < 3:
+            await asyncio.sleep(0.01)
+    assert manager.silent()
+    damaged = False
+    assert b"WATCHDOG=1" in await manager.hear()
+    feeding.cancel()
+    await asyncio.gather(feeding, return_exceptions=True)
+
+
+async def test_a_full_disk_is_an_answer_to_the_watchdog(
+    scene: Scene, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its question may share a group, and its refusal, with a press; a restart mends no disk."""
+    monkeypatch.setenv("WATCHDOG_USEC", "600000000")  # one question within this test
+    scene.log.full = True
+    feeding = asyncio.create_task(feed_watchdog(scene.controller, _journal_answers))
+    opening = asyncio.create_task(scene.controller.submit(OpenDay(business_day=MONDAY)))
+    refused = await opening
+    assert isinstance(refused, Refusal)
+    assert scene.controller.refused[RefusalReason.JOURNAL_UNAVAILABLE] == 2, "both in one group"
+    assert b"WATCHDOG=1" in await manager.hear()
+    feeding.cancel()
+    await asyncio.gather(feeding, return_exceptions=True)
