@@ -135,7 +135,9 @@ class GpioKeypad:
         self._lamp_wish.set()
 
     def counters(self) -> Mapping[str, int]:
-        return {**self._core.counters(), "edges_dropped": self._edges.dropped}
+        """Of the keypad, and ``edges`` of its keys, ``edges_dropped`` among them."""
+        edges = {"edges": self._edges.count, "edges_dropped": self._edges.dropped}
+        return {**self._core.counters(), **edges}
 
     async def run(self) -> None:
         pins = _Pins(self._config, self._make_factory, self._edges.put)

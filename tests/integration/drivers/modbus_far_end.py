@@ -1,6 +1,7 @@
 """I/O modules at the far end of a bus; their frames are made and understood by pymodbus."""
 
 import asyncio
+import errno
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from pymodbus.constants import ExcCodes
 from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU, ModbusPDU
 
-from edge.drivers.link import Link
+from edge.drivers.link import Link, LinkLost
 from tests.integration.drivers.far_end import Plug, readable
 
 CHANNELS = 8
@@ -174,24 +175,42 @@ class TimedLine(Units):
         self.answer_seconds = dict.fromkeys(self.modules, 0.001)
         self.asked_at: dict[int, list[float]] = {unit: [] for unit in self.modules}
         """When each unit that is there looked at its inputs, to be asked or not to be."""
+        self._plugged = True
+        self._lost = False
+        """To whoever opened it before it was pulled."""
         self._incoming = b""
         self._heard = asyncio.Event()
 
+    def pull(self) -> None:
+        self._plugged, self._lost = False, True
+        self._incoming = b""
+        self.forget()
+        self._heard.set()
+
+    def plug_in(self) -> None:
+        self._plugged = True
+
     async def open(self, port: str, baud: int) -> Link:
         """To be the bus's ``open_link``."""
+        if not self._plugged:
+            raise FileNotFoundError(port)
+        self._lost = False
         return self
 
     def write(self, data: bytes) -> None:
+        self._check()
         for request in self.requests_in(data):
             asyncio.get_running_loop().create_task(self._answer(request, len(data)))
 
     async def _answer(self, pdu: ModbusPDU, size: int) -> None:
         await asyncio.sleep(self._on_wire(size))
         frame = await self.answer(pdu)
-        if frame is None:
+        if frame is None or self._lost:
             return
         self.asked_at[pdu.dev_id].append(asyncio.get_running_loop().time())
         await asyncio.sleep(self.answer_seconds[pdu.dev_id] + self._on_wire(len(frame)))
+        if self._lost:
+            return
         self._incoming += frame
         self._heard.set()
         self.answered(pdu.dev_id)
@@ -204,6 +223,7 @@ class TimedLine(Units):
             async with asyncio.timeout_at(until):
                 await self._heard.wait()
         self._heard.clear()
+        self._check()
         data, self._incoming = self._incoming, b""
         return data
 
@@ -212,3 +232,7 @@ class TimedLine(Units):
 
     def close(self) -> None:
         self.forget()
+
+    def _check(self) -> None:
+        if self._lost:
+            raise LinkLost(errno.EIO, "pulled")
