@@ -1,6 +1,7 @@
 """The window bar's driver against a virtual bar on a real pty and on TCP."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.names import DeviceStatus
+from edge.drivers import onbon_bx
 from edge.drivers.health import OncePerChange
 from edge.drivers.onbon_bx import CONTROLLER, Frame, OnbonConfig, OnbonScreen, encode_frame
 from edge.drivers.roles import ScreenLine
@@ -78,7 +80,7 @@ async def test_of_many_wishes_the_last_one_is_shown_and_few_are_sent(
         for number in range(1000):
             screen.show(ScreenLine(f"A{number:03}"))
         await until(lambda: far.text == "A999")
-        assert len(updates.texts) <= 2
+        assert len(set(updates.texts)) <= 2  # each is sent again while it is unanswered
 
 
 async def test_after_a_replug_the_present_line_is_there_again(far: VirtualBxScreen) -> None:
@@ -103,8 +105,10 @@ async def test_a_recall_goes_dark_and_bright_again(far: VirtualBxScreen) -> None
         await until(lambda: far.text == CALL.text)
         updates = Updates(far)
         screen.show(ScreenLine(CALL.text, blink=True))
-        await until(lambda: len(updates.texts) >= 7)
-        assert updates.texts[:7] == [CALL.text, *[" ", CALL.text] * 3]
+        # A text is sent again while it is unanswered.
+        await until(lambda: len(list(itertools.groupby(updates.texts))) >= 7)
+        different = [text for text, _ in itertools.groupby(updates.texts)]
+        assert different == [CALL.text, *[" ", CALL.text] * 3]
 
 
 async def test_a_new_call_ends_the_blinking_of_the_old_one(far: VirtualBxScreen) -> None:
@@ -124,7 +128,7 @@ async def test_a_bar_that_answers_with_an_error_is_at_fault_until_it_works(
     far.error_reply = 0x05
     async with served(far.endpoint.url) as (screen, statuses):
         await statuses.reach(DeviceStatus.FAULT)
-        assert screen.counters()["replies_error"] == 3
+        assert screen.counters()["replies_error"] >= 3
         assert "a3 06 05 00 00" in caplog.text, "unverified values are logged as they came"
         far.error_reply = None
         screen.show(CALL)
@@ -140,14 +144,14 @@ async def test_a_silent_bar_is_offline_and_the_line_is_there_when_it_answers(
         far.power_off()
         screen.show(CALL)
         await statuses.reach(DeviceStatus.OFFLINE)
-        assert screen.counters()["replies_missing"] == 3
+        assert screen.counters()["replies_missing"] >= 3
         far.power_on()
         await until(lambda: far.text == CALL.text)
         await statuses.reach(DeviceStatus.ONLINE)
 
 
 async def test_the_late_answer_to_an_old_line_does_not_confirm_the_new_one(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A card that is busy answers the first frame only when the second is on its way."""
     plug = Plug(tmp_path)
@@ -164,6 +168,8 @@ async def test_the_late_answer_to_an_old_line_does_not_confirm_the_new_one(
         async with served(plug.path) as (screen, statuses):
             screen.show(ScreenLine("A001"))
             await shown("A001")
+            # From the second line on, a busy machine must not make our answers late as well.
+            monkeypatch.setattr(onbon_bx, "_REPLY_SECONDS", 3.0)
             screen.show(ScreenLine("A002"))
             await shown("A002")
             plug.send(answer)
