@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from contract.names import DeviceStatus, Language, VoidReason
-from edge.drivers.escpos import BARRIER, CLEAR_BUFFERS
+from edge.drivers.escpos import BARRIER, CLEAR_BUFFERS, INITIALISE
 from edge.drivers.escpos_printer import EscposConfig, EscposPrinter
 from edge.drivers.health import OncePerChange
 from edge.drivers.roles import Printed, PrintOutcome, Slip
@@ -423,6 +423,58 @@ async def test_a_barrier_answered_just_before_the_clearing_is_a_printed_ticket(
         plug.send(b"\x00\x37\x25\x00")
         assert await outcome(job) == OK
         assert printer.counters().get("failed", 0) == 0
+
+
+async def test_a_noisy_answer_just_before_the_clearing_is_no_printed_ticket(plug: Plug) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        before = far.received.count(CLEAR_BUFFERS)
+        job = print_soon(printer, seconds=1.2)
+        await until(lambda: far.received.count(CLEAR_BUFFERS) == before + 1)
+        plug.send(b"\xff\x00\x37\x25\x00")
+        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\x00\xff", b"\xff\x00", b"\x00\x00"], ids=["behind", "before", "twice"]
+)
+async def test_an_answer_with_another_byte_beside_it_is_doubted_and_asked_for_again(
+    plug: Plug, answer: bytes
+) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        job = print_soon(printer)
+        await until(lambda: far.barriers == 1)
+        plug.send(b"\x00")
+        for doubted in range(2):
+            await until(lambda doubted=doubted: far.barriers == 2 + doubted)  # type: ignore[misc]
+            plug.send(answer)
+        await until(lambda: far.barriers == 4)
+        assert not job.done()
+        plug.send(b"\x00")
+        assert await outcome(job) == OK
+        assert printer.counters()["barriers_doubted"] == 2
+
+
+async def test_a_printer_is_emptied_and_given_its_styles_again_after_a_reconnect(
+    plug: Plug,
+) -> None:
+    """Whoever used it meanwhile, or its own switching off and on, may have left others."""
+    async with served(plug.path) as (printer, statuses):
+        for _ in range(2):
+            far = Scripted(plug)
+            await statuses.reach(DeviceStatus.ONLINE)
+            job = print_soon(printer)
+            await far.confirm(1)
+            assert await outcome(job) == OK
+            sent = far.received
+            assert sent.startswith(CLEAR_BUFFERS)
+            assert 0 < sent.find(INITIALISE) < sent.index(b"A012")
+            plug.pull()
+            await statuses.reach(DeviceStatus.OFFLINE)
+            plug.plug_in()
 
 
 async def test_a_printer_that_is_not_ready_is_sent_nothing_that_it_could_print_later(

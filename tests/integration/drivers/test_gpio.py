@@ -162,6 +162,24 @@ async def test_a_machine_without_pins_is_an_offline_device_that_says_why(
     assert log.last("buttons") is DeviceStatus.OFFLINE
 
 
+async def test_keys_whose_edges_are_lost_are_heard_by_reading_their_pins(
+    board: MockFactory,
+) -> None:
+    log = Log()
+    async with supervised([keypad_on(log, lambda: board)], log):
+        await log.status("buttons", DeviceStatus.ONLINE)
+        pins = {"payment": board.pin(KEY), "enquiry": board.pin(OTHER_KEY)}
+        for pin in pins.values():
+            pin.when_changed = None
+        for key in ("payment", "enquiry", "payment", "enquiry"):
+            heard = len(log.presses)
+            # With this one's going down, the release of the one before is read.
+            pins[key].drive_low()
+            await log.until(lambda heard=heard: len(log.presses) > heard)
+            pins[key].drive_high()
+        assert [key for _, key in log.presses] == ["payment", "enquiry"] * 2
+
+
 async def test_a_flood_of_edges_is_bounded_and_ends_with_the_right_level() -> None:
     edges = _Edges()
     edges.open()

@@ -200,6 +200,22 @@ async def test_a_break_on_a_serial_line_is_no_byte(plug: Plug) -> None:
         link.close()
 
 
+async def test_nothing_to_read_on_a_serial_line_is_not_an_end_of_file(plug: Plug) -> None:
+    """VMIN 0 would make one of the other, where a wake-up brings nothing."""
+    link = await open_link(plug.path)
+    try:
+        characters = termios.tcgetattr(plug.master)[6]
+        assert (characters[termios.VMIN], characters[termios.VTIME]) == (1, 0)
+        slave = os.open(plug.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            with pytest.raises(BlockingIOError):
+                os.read(slave, 1)
+        finally:
+            os.close(slave)
+    finally:
+        link.close()
+
+
 async def test_a_cancelled_read_loses_no_bytes(plug: Plug) -> None:
     link = await open_link(plug.path)
     try:

@@ -103,6 +103,14 @@ def test_a_ticket_says_all_that_a_customer_needs_in_both_languages_in_order() ->
     assert text.index("Payment") < text.index("缴费")
 
 
+def test_a_wait_that_is_no_range_is_said_once() -> None:
+    text = printed_text(encode_ticket(replace(SLIP, wait_minutes=(1, 1)), TicketLayout()))
+    assert "约 1 分钟" in text
+    assert "about 1 min" in text
+    assert "最长" not in text
+    assert "at most" not in text
+
+
 def test_an_unknown_wait_is_not_mentioned_and_nobody_ahead_is_said() -> None:
     text = printed_text(encode_ticket(replace(SLIP, wait_minutes=None, ahead=0), TicketLayout()))
     assert "分钟" not in text
@@ -274,6 +282,8 @@ def test_status_answers_are_found_behind_any_garbage(noise: bytes) -> None:
         ("1a36127e", DeviceStatus.COVER_OPEN),
         ("1a521a12", DeviceStatus.FAULT),
         ("1a123212", DeviceStatus.FAULT),
+        ("1a321212", DeviceStatus.PAPER_OUT),  # the second alone says why it is offline
+        ("1a521212", DeviceStatus.FAULT),
         ("1a1a1212", DeviceStatus.OFFLINE),
     ],
 )
