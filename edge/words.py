@@ -18,7 +18,7 @@ def counted(number: int, what: str) -> str:
 def minutes(estimate: WaitEstimate | WaitEstimated) -> Minutes | None:
     """A wait as people are told it: whole minutes, at least one, above 20 in steps of five.
 
-    ``None`` where nobody can tell.
+    ``None`` where nobody can tell. Both may be the same: then it is said once.
     """
     if estimate.p50_seconds is None or estimate.p90_seconds is None:
         return None
@@ -60,7 +60,12 @@ def idle(waiting: int, wait: Minutes | None, language: Language) -> str:
     if language is Language.ZH:
         if not waiting:
             return "欢迎光临"
-        return f"等候{waiting}人" + (f" 约{wait[0]}-{wait[1]}分钟" if wait else "")
+        return f"等候{waiting}人" + (f" 约{_range(wait)}分钟" if wait else "")
     if not waiting:
         return "Welcome"
-    return f"{waiting} waiting" + (f", {wait[0]}-{wait[1]} min" if wait else "")
+    return f"{waiting} waiting" + (f", {_range(wait)} min" if wait else "")
+
+
+def _range(wait: Minutes) -> str:
+    about, at_most = wait
+    return str(about) if about == at_most else f"{about}-{at_most}"

@@ -84,11 +84,15 @@ def waiting_lines(slip: Slip, language: Language) -> list[str]:
     if language is Language.ZH:
         lines = [f"前面还有 {slip.ahead} 人" if slip.ahead else "前面无人等候"]
         if slip.wait_minutes is not None:
-            lines.append("约 {} 分钟, 最长约 {} 分钟".format(*slip.wait_minutes))
+            about, at_most = slip.wait_minutes
+            longest = f", 最长约 {at_most} 分钟" if at_most > about else ""
+            lines.append(f"约 {about} 分钟{longest}")
         return lines
     lines = [f"{slip.ahead} ahead of you" if slip.ahead else "nobody ahead of you"]
     if slip.wait_minutes is not None:
-        lines.append("about {} min, at most {}".format(*slip.wait_minutes))
+        about, at_most = slip.wait_minutes
+        longest = f", at most {at_most}" if at_most > about else ""
+        lines.append(f"about {about} min{longest}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""How long somebody who joins the line will wait: a range, from the real state of the line.
+"""How long somebody in line, or about to join it, will wait: a range, from the line as it is.
 
 ``QueueLength`` is the classic QL predictor, (Q + 1) / (s·µ) (Ibrahim & Whitt 2009), with service
 rates learned online, and shares of the windows that other services compete for. Behind the same
@@ -30,9 +30,18 @@ class QueueLength:
     name = "queue_length"
 
     def estimate(
-        self, plan: HallPlan, state: HallState, service: ServiceId, tier: Tier, now: Moment
+        self,
+        plan: HallPlan,
+        state: HallState,
+        service: ServiceId,
+        tier: Tier,
+        now: Moment,
+        *,
+        place: tuple[int, int] | None = None,
     ) -> WaitEstimate:
-        before = _people_before(plan, state, service, tier, now)
+        unix = now.wall.timestamp()
+        who = Waiting(place or (state.anchor + 1, 0), "", service, tier, unix)
+        before = _people_before(plan, state, who, unix)
         ahead = before.get(service, 0)
         ours = _open_windows(plan, state, service)
         if not ours:
@@ -57,14 +66,13 @@ class QueueLength:
 
 
 def _people_before(
-    plan: HallPlan, state: HallState, service: ServiceId, tier: Tier, now: Moment
+    plan: HallPlan, state: HallState, who: Waiting, unix: float
 ) -> Counter[ServiceId]:
-    """How many would be called before a newcomer, by service. Their paper may still be printing."""
-    unix = now.wall.timestamp()
-    newcomer = plan.policy(Waiting((state.anchor + 1, 0), "", service, tier, unix), 0, unix)
+    """How many would be called before them, by service. Their paper may still be printing."""
+    own = plan.policy(who, 0, unix)
 
     def is_before(waiting: Waiting) -> bool:
-        return plan.policy(waiting, 0, unix) < newcomer
+        return waiting.place != who.place and plan.policy(waiting, 0, unix) < own
 
     before: Counter[ServiceId] = Counter()
     for other, tiers in state.lines.by_service.items():

@@ -60,12 +60,22 @@ class WaitEstimate:
 
 
 class WaitEstimator(Protocol):
-    """Anything that can tell a newcomer's wait from plan and state alone."""
+    """Anything that can tell a wait from plan and state alone."""
 
     def estimate(
-        self, plan: "HallPlan", state: HallState, service: ServiceId, tier: Tier, now: Moment
+        self,
+        plan: "HallPlan",
+        state: HallState,
+        service: ServiceId,
+        tier: Tier,
+        now: Moment,
+        *,
+        place: tuple[int, int] | None = None,
     ) -> WaitEstimate:
-        """The wait of somebody who joins the line of ``service`` now, as the last of ``tier``."""
+        """The wait from ``now`` on of who waits for ``service``, as one of ``tier``.
+
+        ``place``: where they stand in line; somebody who joins it now where there is none.
+        """
         ...
 
 

@@ -240,7 +240,7 @@ class Dispenser:
         """The same number once more, marked; the wait is what it is now."""
         plan, state = self._controller.plan, self._controller.state
         estimate = plan.estimator.estimate(
-            plan, state, ticket.service, ticket.tier, self._clock.now()
+            plan, state, ticket.service, ticket.tier, self._clock.now(), place=ticket.place
         )
         slip = self._slip(ticket.id, ticket.number, ticket.service, ticket.issued, estimate)
         return replace(slip, reprint=True)

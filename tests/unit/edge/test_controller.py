@@ -171,7 +171,7 @@ async def test_a_bug_in_one_command_refuses_it_and_leaves_the_hall_as_it_was(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken:
-        def estimate(self, *_: object) -> Never:
+        def estimate(self, *_: object, **__: object) -> Never:
             raise ZeroDivisionError("no windows, no rate")
 
     plan = replace(make_plan(), estimator=Broken())

@@ -27,5 +27,10 @@ def test_nobody_is_told_a_wait_that_nobody_knows() -> None:
     assert words.idle(3, None, Language.ZH) == "等候3人"
 
 
+def test_a_wait_that_is_no_range_is_not_told_as_one() -> None:
+    assert words.idle(2, (1, 1), Language.ZH) == "等候2人 约1分钟"
+    assert words.idle(2, (1, 3), Language.EN) == "2 waiting, 1-3 min"
+
+
 def test_a_free_window_welcomes_instead_of_counting_nobody() -> None:
     assert words.idle(0, (1, 1), Language.EN) == "Welcome"

@@ -56,6 +56,21 @@ def test_without_an_open_window_the_wait_is_unknown_and_says_why() -> None:
     assert told(hall) == WaitEstimate(1, None, None, "unknown:no_window")
 
 
+def test_who_is_in_line_already_counts_neither_themselves_nor_those_behind() -> None:
+    hall = busy({1: "a"}, "aa")
+    first_wait = told(hall)
+    ticket = hall.press()
+    ours = hall.state.tickets[ticket]
+    hall.take_number()
+    hall.take_number(tier=Tier.PRIORITY)
+    again = QueueLength().estimate(
+        hall.plan, hall.state, ours.service, ours.tier, hall.now, place=ours.place
+    )
+    assert (first_wait.ahead, again.ahead, told(hall).ahead) == (2, 3, 5), (
+        "the green lane is before"
+    )
+
+
 @pytest.mark.parametrize("command", [Pause, SignOff])
 def test_a_window_that_is_paused_or_left_serves_nobody(command: type[Pause | SignOff]) -> None:
     hall = Hall(make_plan({1: "a"}))

@@ -177,6 +177,7 @@ async def test_after_a_restart_a_young_unconfirmed_slip_is_printed_again_and_mar
     scene.start()
     await scene.until(lambda: bool(scene.happened(TicketPrinted)))
     (slip,) = scene.printer.paper
+    assert slip.ahead == 0, "they are not before themselves"
     assert scene.printer.scrap_expected, "half of it may hang in the slot"
     assert slip.reprint
     assert slip.number == "A001"
