@@ -139,12 +139,16 @@ class Hall:
         self.new_epoch = epochs()
         self.heartbeat_seconds = 15.0
         self.protocol = 5
+        self.bug: Exception | None = None
+        """What goes wrong when the hall is asked how it is."""
 
     async def submit(self, command: Command) -> Sequence[HallEvent] | Refusal:
         self.commands.append(command)
         return (called(1, 3),)
 
     def document(self) -> HallReport:
+        if self.bug is not None:
+            raise self.bug
         return HallReport(
             hall=HALL,
             presence=Presence.ONLINE,
@@ -413,6 +417,37 @@ async def test_a_hall_that_dies_is_lost_by_its_will(hall: Hall, centre: Centre) 
                 await centre.until(lambda: centre.states[-1].presence is Presence.LOST)
         await centre.until(lambda: centre.states[-1].presence is Presence.ONLINE)
         await stopped(task)
+
+
+async def kept_state(broker: Broker) -> HallReport:
+    """What somebody is told who comes only now."""
+    async with (
+        connect(broker.client("centre", client_id="late")) as late,
+        asyncio.timeout(10),
+    ):
+        await late.subscribe(topics.state(HALL))
+        message = await anext(late.messages())
+    assert message.retain
+    return HallReport.model_validate_json(message.payload)
+
+
+async def test_who_comes_later_is_told_how_the_hall_is_or_was(hall: Hall, centre: Centre) -> None:
+    async with hall.running():
+        await centre.until(lambda: hall.uplink.connected)
+        assert (await kept_state(hall.broker)).presence is Presence.ONLINE
+    assert (await kept_state(hall.broker)).presence is Presence.STOPPED
+
+
+async def test_who_comes_later_is_told_that_the_hall_is_lost(hall: Hall, centre: Centre) -> None:
+    async with hall.with_journal():
+        task = asyncio.create_task(hall.uplink.run())
+        await centre.until(lambda: hall.uplink.connected)
+        hall.bug = ZeroDivisionError("no goodbye is said")
+        hall.uplink.notify()
+        with pytest.raises(ZeroDivisionError):
+            await task
+    await centre.until(lambda: centre.states[-1].presence is Presence.LOST)
+    assert (await kept_state(hall.broker)).presence is Presence.LOST
 
 
 async def test_the_state_is_sent_as_heartbeat_and_on_change_but_not_too_often(

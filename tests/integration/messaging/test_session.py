@@ -165,6 +165,10 @@ async def test_the_last_will_speaks_when_a_session_ends_by_an_exception(
             async with connect(broker.client("hall-a", protocol=protocol), will):
                 raise ZeroDivisionError
         assert (await next_message(centre.messages())).payload == b"lost"
+    async with connect(broker.client("centre")) as later:
+        await later.subscribe("halls/+/v1/state")
+        got = await next_message(later.messages())
+    assert got == Message("halls/hall-a/v1/state", b"lost", retain=True)
 
 
 @both_protocols
