@@ -23,7 +23,7 @@ from contract.documents import (
     Satisfaction,
     ServiceLive,
 )
-from contract.names import SATISFIED_RATINGS, Presence
+from contract.names import SATISFIED_RATINGS, Presence, ServiceId
 from messaging.session import PublishRefused, Session
 
 log = logging.getLogger(__name__)
@@ -157,10 +157,7 @@ class Live:
             updated_at=self._now(),
             events=facts.events,
             behind=_behind(hall.state, facts),
-            services=tuple(
-                _service_live(each, state.service_names.get(each.service, {}) if state else {})
-                for each in facts.services
-            ),
+            services=_services_live(facts.services, state.service_names if state else {}),
             windows=facts.windows,
             issued_today=facts.issued,
             finished_today=facts.finished,
@@ -214,6 +211,15 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
         return None
     rank = -(-len(ordered) * percent // 100)  # rounded up
     return ordered[max(0, int(rank) - 1)]
+
+
+def _services_live(
+    facts: Sequence[ServiceFacts], names: dict[ServiceId, Names]
+) -> tuple[ServiceLive, ...]:
+    """In the order in which the hall names them; others after them, by their ids."""
+    place = {service: at for at, service in enumerate(names)}
+    ordered = sorted(facts, key=lambda each: (place.get(each.service, len(place)), each.service))
+    return tuple(_service_live(each, names.get(each.service, {})) for each in ordered)
 
 
 def _service_live(facts: ServiceFacts, name: Names) -> ServiceLive:

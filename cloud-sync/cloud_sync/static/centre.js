@@ -37,6 +37,23 @@ function duration(seconds) {
 const nameOf = (names, id) => names?.[language] ?? Object.values(names ?? {})[0] ?? id;
 const hallName = (hall) => nameOf(hall.name, hall.hall);
 const clock = (date) => date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+/** The time of day, with the day where it is another one than today. */
+function moment(date) {
+  const today = date.toDateString() === new Date().toDateString();
+  return today ? clock(date) : `${date.toLocaleDateString("sv-SE")} ${clock(date)}`;
+}
+
+/** When the hall's own last heartbeat came, as text; "" where the centre has heard none. */
+function lastHeartbeat(hall) {
+  if (hall.heartbeat_age_seconds === null) return "";
+  return moment(new Date(Date.parse(hall.updated_at) - hall.heartbeat_age_seconds * 1000));
+}
+
+/** "Lost · last heard at 07:50": what the hall is, and since when where it is away. */
+function presenceOf(hall) {
+  const time = lastHeartbeat(hall);
+  return t(hall.presence) + (time ? ` · ${t("lastHeard", { time })}` : "");
+}
 
 // --- drawing ---------------------------------------------------------------------------------
 
@@ -204,7 +221,7 @@ function drawList() {
     say(waiting, `${t("waiting")} ${number(waitingOf(hall))}`);
     write(more, hall.presence === "online"
       ? `${t("finished")} ${number(hall.finished_today)} · ${t("satisfaction")} ${percent(hall.satisfaction.satisfaction)}`
-      : t(hall.presence));
+      : presenceOf(hall));
   });
 }
 
@@ -217,10 +234,12 @@ function drawHall(hall) {
     $("services").tBodies[0].replaceChildren();
     delete $("share").dataset.value;
   }
+  const away = hall.presence !== "online"; // all that is shown is how it was
   const age = hall.heartbeat_age_seconds;
-  const heard = age === null || hall.presence !== "online" ? "" : ` · ${t("heartbeat", { n: Math.round(age) })}`;
+  const heard = age === null ? "" : ` · ${t("heartbeat", { n: Math.round(age) })}`;
+  dress($("hall"), away ? "panel away" : "panel");
   dress($("presence"), `pill ${presenceClass(hall)}`);
-  write($("presence"), t(hall.presence) + heard);
+  write($("presence"), away ? presenceOf(hall) : t(hall.presence) + heard);
   hide($("behind"), hall.behind === 0);
   write($("behind"), t("behind", { n: number(hall.behind) }));
   write($("day"), hall.business_day ? t("day", { day: hall.business_day }) : "");
@@ -234,10 +253,12 @@ function drawHall(hall) {
   drawServices(hall.services);
   drawWindows(hall.windows);
   drawOpinion(hall.satisfaction);
+  const time = lastHeartbeat(hall);
+  write($("devices-title"), !away ? t("devices") : time ? t("devicesAsOf", { time }) : t("devicesLastKnown"));
   const devices = Object.entries(hall.devices);
   hide($("devices-section"), devices.length === 0);
   each($("devices"), devices, ([name]) => name, () => make("span", "pill"), (pill, [name, status]) => {
-    const look = { online: "good", unknown: "", paper_low: "attention" }[status] ?? "bad";
+    const look = away ? "" : { online: "good", unknown: "", paper_low: "attention" }[status] ?? "bad";
     dress(pill, `pill ${look}`);
     write(pill, `${name} ${t(status)}`);
   });

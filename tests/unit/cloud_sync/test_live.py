@@ -171,6 +171,28 @@ async def test_names_are_passed_on_and_outlive_the_last_will(store: SqliteStore)
     }
 
 
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        (("payment", "enquiry"), ["payment", "enquiry"]),
+        (("enquiry", "payment"), ["enquiry", "payment"]),
+        (("payment",), ["payment", "enquiry"]),
+        ((), ["enquiry", "payment"]),
+    ],
+)
+async def test_services_stand_in_the_order_in_which_the_hall_names_them(
+    store: SqliteStore, named: tuple[str, ...], shown: list[str]
+) -> None:
+    session = Recorder()
+    live = Live(store, stale_seconds=45, monotonic=Steady(), now=lambda: NOW)
+    await commit(store, 1, 30)
+    report = online(service_names={service: {} for service in named})
+    live.on_state(HallReport.model_validate_json(report.model_dump_json()), retained=False)
+    await live.publish_due(session)
+    (hall,) = session.take()[0]
+    assert [each.service for each in hall.services] == shown
+
+
 async def test_the_last_will_does_not_wipe_what_the_hall_said(store: SqliteStore) -> None:
     clock, session = Steady(), Recorder()
     live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
