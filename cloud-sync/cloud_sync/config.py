@@ -1,6 +1,7 @@
 """The centre's configuration: one TOML file, checked before anything starts."""
 
 import difflib
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -84,7 +85,7 @@ class Page(_Section):
     framed_by: tuple[Origin, ...] = Field(
         (),
         description="origins of other sites whose pages may show this one in a frame",
-        examples=["https://portal.example.com"],
+        examples=[["https://portal.example.com"]],
     )
 
 
@@ -175,8 +176,8 @@ def _unreadable_files(config: SyncConfig) -> list[str]:
 
 def _problem(detail: ErrorDetails) -> str:
     """One sentence: which key, what is wrong, what would be right."""
-    location = [str(part) for part in detail["loc"]]
-    key = ".".join(location) or "the file"
+    key = ".".join(str(part) for part in detail["loc"]) or "the file"
+    location = [part for part in detail["loc"] if isinstance(part, str)]  # without places in lists
     section = _section(location[:-1]) or SyncConfig
     if detail["type"] == "extra_forbidden":
         known = sorted(section.model_fields)
@@ -186,7 +187,10 @@ def _problem(detail: ErrorDetails) -> str:
     what = "is missing" if detail["type"] == "missing" else detail["msg"]
     what = what.removeprefix("Value error, ")
     example = _example(section, location[-1]) if location else ""
-    return f"{key}: {what}" + (f"; right would be, for example: {example}" if example else "")
+    if not example:
+        return f"{key}: {what}"
+    space = "" if example.startswith("\n") else " "
+    return f"{key}: {what}; right would be, for example:{space}{example}"
 
 
 def _section(location: list[str]) -> type[BaseModel] | None:
@@ -197,17 +201,18 @@ def _section(location: list[str]) -> type[BaseModel] | None:
 
 
 def _example(section: type[BaseModel], key: str) -> str:
+    """``key = value``, or a table from its own line on, ready to be pasted."""
     field = section.model_fields.get(key)
     if field is None:
         return ""
     inner = _section([key]) if section is SyncConfig else None
     if inner is not None:
         lines = [_example(inner, name) for name in inner.model_fields]
-        return f"[{key}] " + ", ".join(line for line in lines if line)
+        return "\n".join(["", f"    [{key}]", *(f"    {line}" for line in lines if line)])
     value = field.examples[0] if field.examples else field.default
     if value is None or (field.is_required() and not field.examples):
         return ""
-    return f"{key} = {value}" if isinstance(value, int | float) else f'{key} = "{value}"'
+    return f"{key} = {json.dumps(value)}"  # numbers, texts and lists of texts: TOML's, too
 
 
 EXAMPLE = """\

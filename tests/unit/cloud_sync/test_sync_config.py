@@ -1,10 +1,11 @@
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from cloud_sync.cli import EXIT_CONFIG, EXIT_USAGE, main
-from cloud_sync.config import EXAMPLE, ConfigInvalid, load
+from cloud_sync.config import EXAMPLE, ConfigInvalid, SyncConfig, load
 
 
 def write(folder: Path, text: str) -> Path:
@@ -55,7 +56,7 @@ path = "x"
         "mqtt.pasword_file: unknown key; did you mean password_file?",
         "page.port: ",
         "port = 8090",
-        "store: is missing; right would be, for example: [store] path = ",
+        "store: is missing; right would be, for example:\n    [store]\n    path = ",
         "strore: unknown key; did you mean store?",
         "colour: unknown key; known here: mqtt, page, presence, store",
     ):
@@ -116,3 +117,21 @@ def test_only_an_origin_may_show_the_page_in_a_frame(tmp_path: Path) -> None:
 def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == EXIT_USAGE
     assert "derive everything anew" in capsys.readouterr().err
+
+
+def test_the_examples_for_what_is_missing_can_be_pasted(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid) as invalid:
+        load(write(tmp_path, ""))
+    examples = [problem.partition("for example:")[2] for problem in invalid.value.problems]
+    assert len(examples) == 2
+    pasted = tomllib.loads("".join(examples))
+    assert set(pasted) == {"mqtt", "store"}
+    SyncConfig.model_validate(pasted)
+
+
+def test_the_example_for_a_list_is_a_list(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match=r"page\.framed_by\.1") as invalid:
+        load(write(tmp_path, "[page]\nframed_by = ['https://a.example', 'x']"))
+    (problem,) = [each for each in invalid.value.problems if "framed_by" in each]
+    example = tomllib.loads(problem.partition("for example:")[2])
+    assert example == {"framed_by": ["https://portal.example.com"]}
