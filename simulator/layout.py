@@ -40,7 +40,6 @@ SERVICES = (
     DemoService("new-connection", "B", {"zh": "新装", "en": "New connection"}, 9, 0.17),
     DemoService("enquiry", "C", {"zh": "咨询", "en": "Enquiry"}, 4, 0.28),
 )
-BY_ID = {service.id: service for service in SERVICES}
 PRIORITY_KEY = "payment-priority"
 """The green lane (绿色通道)."""
 

@@ -1,9 +1,9 @@
-"""Modbus RTU frames: pure, both directions.
+"""Modbus RTU frames of discrete inputs and coils: pure, both directions.
 
 Source: MODBUS Application Protocol Specification V1.1b3 (sections 6 and 7) and MODBUS over Serial
 Line Specification V1.02 (section 2.5.1). A frame is unit, function, data, CRC low byte first; it
-has no delimiter, so its length follows from what it says. Bits and coils are 0 or 1, registers
-0 to 65535, everything on the wire is big-endian but the CRC.
+has no delimiter, so its length follows from what it says. Inputs and coils are 0 or 1; everything
+on the wire is big-endian but the CRC.
 """
 
 import struct
@@ -23,32 +23,20 @@ _EXCEPTION = 0x80
 _REMEMBERED = 512
 """Frames whose meaning is kept: a bus says the same few things all day."""
 _MAX_DATA = 250
-"""Bytes of bits or registers in one reply: 2000 bits."""
+"""Bytes of bits in one reply: 2000 bits."""
 
 
 class Function(IntEnum):
     """The function codes that we speak."""
 
-    READ_COILS = 1
     READ_INPUTS = 2
     WRITE_COIL = 5
-    WRITE_REGISTER = 6
     WRITE_COILS = 15
-    WRITE_REGISTERS = 16
 
 
 _FUNCTIONS = frozenset(Function)
-READS = frozenset({Function.READ_COILS, Function.READ_INPUTS})
-WRITES_ONE = frozenset({Function.WRITE_COIL, Function.WRITE_REGISTER})
-_MOST = {
-    Function.READ_COILS: 2000,
-    Function.READ_INPUTS: 2000,
-    Function.WRITE_COIL: 1,
-    Function.WRITE_REGISTER: 1,
-    Function.WRITE_COILS: 1968,
-    Function.WRITE_REGISTERS: 123,
-}
-"""Bits or registers in one request."""
+_MOST = {Function.READ_INPUTS: 2000, Function.WRITE_COIL: 1, Function.WRITE_COILS: 1968}
+"""Bits in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,7 @@ class Request:
     unit: int
     function: Function
     address: int
-    """Of the first bit or register, from 0."""
+    """Of the first bit, from 0."""
     count: int
     values: tuple[int, ...] = ()
     """What is written: ``count`` of them; nothing for a read."""
@@ -80,13 +68,9 @@ class Reply:
     """The exception code of a refusal: 1 function, 2 address, 3 value, 4 failure, 6 busy …"""
 
 
-def read_coils(unit: int, address: int, count: int) -> Request:
-    """FC01. Raises ``ValueError`` outside of the specification's bounds, as all of these do."""
-    return _request(unit, Function.READ_COILS, address, count)
-
-
 def read_inputs(unit: int, address: int, count: int) -> Request:
-    """FC02, discrete inputs."""
+    """FC02, discrete inputs. Raises ``ValueError`` outside of the specification's bounds, as all
+    of these do."""
     return _request(unit, Function.READ_INPUTS, address, count)
 
 
@@ -99,17 +83,6 @@ def write_coils(unit: int, address: int, values: Sequence[bool]) -> Request:
     """FC15."""
     bits = tuple(int(value) for value in values)
     return _request(unit, Function.WRITE_COILS, address, len(bits), bits)
-
-
-def write_register(unit: int, address: int, value: int) -> Request:
-    """FC06."""
-    return _request(unit, Function.WRITE_REGISTER, address, 1, (value,))
-
-
-def write_registers(unit: int, address: int, values: Sequence[int]) -> Request:
-    """FC16."""
-    registers = tuple(values)
-    return _request(unit, Function.WRITE_REGISTERS, address, len(registers), registers)
 
 
 def _request(
@@ -126,8 +99,6 @@ def _request(
         raise ValueError(f"{function.name}: count {count} is not in 1..{most}")
     if not 0 <= address <= 0x10000 - count:
         raise ValueError(f"{function.name}: address {address} with count {count} is out of range")
-    if any(not 0 <= value <= 0xFFFF for value in values):
-        raise ValueError(f"{function.name}: a value is not in 0..65535")
     return Request(unit, function, address, count, values)
 
 
@@ -138,37 +109,30 @@ def _request(
 def encode_request(request: Request) -> bytes:
     """The frame."""
     match request.function:
-        case Function.READ_COILS | Function.READ_INPUTS:
+        case Function.READ_INPUTS:
             data = struct.pack(">HH", request.address, request.count)
-        case Function.WRITE_COIL | Function.WRITE_REGISTER:
-            value = request.values[0]
-            if request.function is Function.WRITE_COIL:
-                value *= _COIL_ON
-            data = struct.pack(">HH", request.address, value)
+        case Function.WRITE_COIL:
+            data = struct.pack(">HH", request.address, request.values[0] * _COIL_ON)
         case Function.WRITE_COILS:
             bits = _pack_bits(request.values)
             data = struct.pack(">HHB", request.address, request.count, len(bits)) + bits
-        case Function.WRITE_REGISTERS:
-            head = struct.pack(">HHB", request.address, request.count, 2 * request.count)
-            data = head + struct.pack(f">{request.count}H", *request.values)
     return _frame(request.unit, request.function, data)
 
 
 def encode_reply(reply: Reply) -> bytes:
     if reply.exception is not None:
         return _frame(reply.unit, reply.function | _EXCEPTION, bytes([reply.exception]))
-    if reply.function in READS:
+    if reply.function is Function.READ_INPUTS:
         bits = _pack_bits(reply.values)
         return _frame(reply.unit, reply.function, bytes([len(bits)]) + bits)
-    second = reply.count
-    if reply.function in WRITES_ONE:
-        second = reply.values[0] * (_COIL_ON if reply.function is Function.WRITE_COIL else 1)
+    one = reply.function is Function.WRITE_COIL
+    second = reply.values[0] * _COIL_ON if one else reply.count
     return _frame(reply.unit, reply.function, struct.pack(">HH", reply.address, second))
 
 
 def reply_size(request: Request) -> int:
     """Bytes of the reply that does what was asked."""
-    return 5 + (request.count + 7) // 8 if request.function in READS else 8
+    return 5 + (request.count + 7) // 8 if request.function is Function.READ_INPUTS else 8
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -229,7 +193,7 @@ def _request_length(rest: bytes) -> int | None:
         return None if rest[0] <= MAX_UNIT else 0
     if rest[0] > MAX_UNIT or rest[1] not in _FUNCTIONS:
         return 0
-    if rest[1] not in {Function.WRITE_COILS, Function.WRITE_REGISTERS}:
+    if rest[1] != Function.WRITE_COILS:
         return 8
     if len(rest) < 7:
         return None
@@ -241,10 +205,10 @@ def _parse_request(frame: bytes) -> Request | None:
     unit, function = frame[0], Function(frame[1])
     address, second = struct.unpack_from(">HH", frame, 2)
     try:
-        count = 1 if function in WRITES_ONE else second
+        count = 1 if function is Function.WRITE_COIL else second
         values = _written(function, second, frame[7:-2])
         request = _request(unit, function, address, count, values)
-    except (ValueError, struct.error):  # out of bounds, or another number of values than it says
+    except ValueError:  # out of bounds
         return None
     return request if encode_request(request) == frame else None
 
@@ -254,13 +218,9 @@ def _written(function: Function, second: int, data: bytes) -> tuple[int, ...]:
     match function:
         case Function.WRITE_COIL:
             return (int(second == _COIL_ON),)
-        case Function.WRITE_REGISTER:
-            return (second,)
         case Function.WRITE_COILS:
             return _unpack_bits(data)[:second]
-        case Function.WRITE_REGISTERS:
-            return struct.unpack(f">{second}H", data)
-        case _:
+        case Function.READ_INPUTS:
             return ()
 
 
@@ -269,10 +229,10 @@ def _parse_reply(frame: bytes, request: Request) -> Reply | None:
     unit, function = request.unit, request.function
     if frame[1] & _EXCEPTION:
         return Reply(unit, function, exception=frame[2])
-    if function in READS:
+    if function is Function.READ_INPUTS:
         reply = Reply(unit, function, values=_unpack_bits(frame[3:-2]))
     else:
-        values = request.values if function in WRITES_ONE else ()
+        values = request.values if function is Function.WRITE_COIL else ()
         reply = Reply(unit, function, request.address, request.count, values)
     return reply if encode_reply(reply) == frame else None
 

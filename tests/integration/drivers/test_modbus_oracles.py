@@ -17,8 +17,6 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from contract.names import DeviceStatus
 from edge.drivers.modbus_rtu import (
-    READS,
-    WRITES_ONE,
     Function,
     Reply,
     Request,
@@ -210,8 +208,8 @@ class OurUnits:
 
     def __init__(self, plug: Plug) -> None:
         self.plug = plug
-        self.bits = {function: [0] * 2000 for function in READS}
-        self.registers = [0] * 200
+        self.inputs = [0] * 2000
+        self.coils = [0] * 2000
         self.requests: list[Request] = []
 
     async def serve(self) -> None:
@@ -238,16 +236,13 @@ class OurUnits:
             request.address,
             request.count,
         )
-        if function in READS:
-            bits = self.bits[function][first : first + count]
+        if function is Function.READ_INPUTS:
+            bits = self.inputs[first : first + count]
             if len(bits) < count:
                 return Reply(unit, function, exception=2)
             return Reply(unit, function, values=tuple(bits) + (0,) * (-count % 8))
-        if function in {Function.WRITE_COIL, Function.WRITE_COILS}:
-            self.bits[Function.READ_COILS][first : first + count] = request.values
-        else:
-            self.registers[first : first + count] = request.values
-        values = request.values if function in WRITES_ONE else ()
+        self.coils[first : first + count] = request.values
+        values = request.values if function is Function.WRITE_COIL else ()
         return Reply(unit, function, first, count, values)
 
 
@@ -268,19 +263,16 @@ async def test_mbpoll_reads_and_writes_through_our_codec(tmp_path: Path) -> None
     units = OurUnits(plug)
     serving = asyncio.create_task(units.serve())
     try:
-        units.bits[Function.READ_INPUTS][:10] = [1, 0, 1, 1, 0, 0, 0, 1, 1, 0]
+        units.inputs[:10] = [1, 0, 1, 1, 0, 0, 0, 1, 1, 0]
         read = await mbpoll(plug.path, "-t", "1", "-r", "0", "-c", "10", "")
         values = [line.split()[-1] for line in read.splitlines() if line.startswith("[")]
         assert values == list("1011000110")
         assert "Written 1 references" in await mbpoll(plug.path, "-t", "0", "-r", "3", "1")
         assert "Written 5 ref" in await mbpoll(plug.path, "-t", "0", "-r", "8", "1 1 0 1 1")
-        assert "Written 1 references" in await mbpoll(plug.path, "-t", "4", "-r", "7", "4711")
-        assert "Written 2 references" in await mbpoll(plug.path, "-t", "4", "-r", "9", "1 65535")
-        refused = await mbpoll(plug.path, "-t", "0", "-r", "1999", "-c", "5", "")
+        refused = await mbpoll(plug.path, "-t", "1", "-r", "1999", "-c", "5", "")
         assert "Illegal data address" in refused
-        assert units.bits[Function.READ_COILS][:14] == [0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1, 1, 0]
-        assert units.registers[7:11] == [4711, 0, 1, 65535]
-        assert [request.function for request in units.requests] == [2, 5, 15, 6, 16, 1]
+        assert units.coils[:14] == [0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1, 1, 0]
+        assert [request.function for request in units.requests] == [2, 5, 15, 2]
         assert {request.unit for request in units.requests} == {247}
     finally:
         serving.cancel()
