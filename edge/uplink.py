@@ -23,6 +23,7 @@ from edge.central import CentralCommands, Submit
 from edge.clock import Clock
 from edge.journal.errors import JournalError
 from edge.outbox import Answer, Outbox, Pace
+from edge.words import counted
 from messaging.session import (
     Backoff,
     BrokerUnreachable,
@@ -178,7 +179,9 @@ class Uplink:
         await session.subscribe(topics.ack(self._hall), topics.commands(self._hall))
         await self._publish_state(session, Presence.ONLINE)  # the birth
         behind = self._journal.head - self._journal.acked
-        log.info("connected to %s, the centre is %d events behind", self._mqtt.host, behind)
+        log.info(
+            "connected to %s, the centre is %s behind", self._mqtt.host, counted(behind, "event")
+        )
         self._trouble.over()
         try:
             async with asyncio.TaskGroup() as tasks:

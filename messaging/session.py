@@ -542,7 +542,7 @@ class _PahoSession:
         self._dropped += 1
         if self._dropped & (self._dropped - 1) == 0:
             log.error(
-                "%d messages dropped so far, they come faster than they can be taken: %.100s",
+                "messages faster than they could be taken, dropped so far: %d, now of %.100s",
                 *(self._dropped, message.topic),
             )
 

@@ -123,7 +123,8 @@ def _rebuild(config: SyncConfig) -> int:
         finally:
             await store.close()
 
-    print(f"rebuilt from {asyncio.run(rebuild())} events")
+    count = asyncio.run(rebuild())
+    print(f"rebuilt from {count} {'event' if count == 1 else 'events'}")
     return EXIT_OK
 
 

@@ -36,7 +36,7 @@ export const WORDS = {
     services: "The line, by service", service: "Service", called: "Called", waits: "Wait (half – nine in ten called within)",
     issued: "Tickets", finished: "Finished", noShows: "No-shows", serviceTime: "Service time (median)",
     windows: "Windows", window: "Window {n}", devices: "Devices", waitNow: "Waiting now",
-    online: "Online", lost: "Lost", stopped: "Stopped", behind: "{n} events still to come",
+    online: "Online", lost: "Lost", stopped: "Stopped", behind: "Events still to come: {n}",
     heartbeat: "heartbeat {n} s ago", lastHeard: "last heard at {time}", devicesAsOf: "Devices as of {time}",
     devicesLastKnown: "Devices, as last known", day: "Business day {day}", noWindows: "No window has opened yet", noServices: "No customer today yet",
     unrated: "Not rated yet", ratedOf: "{share} of customers rated",
