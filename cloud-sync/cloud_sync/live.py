@@ -162,7 +162,7 @@ class Live:
             issued_today=facts.issued,
             finished_today=facts.finished,
             no_shows_today=facts.no_shows,
-            service_p50_seconds=percentile(facts.services_seconds, 50),
+            service_p50_seconds=percentile(facts.service_times_seconds, 50),
             satisfaction=satisfaction(facts.ratings, facts.finished),
             devices=facts.devices,
         )

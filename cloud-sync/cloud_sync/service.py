@@ -160,12 +160,19 @@ async def _until(stop: asyncio.Event, *works: Coroutine[None, None, None]) -> No
 
 
 async def _feed_watchdog(store: Store) -> None:
-    """Tell the service manager that the database answers; silence makes it restart us."""
+    """Tell the service manager that the database is read and written; silence makes it restart us.
+
+    Whoever writes is asked, too: pages go on while nothing that halls send is kept.
+    """
     limit = watchdog_seconds()
     while limit is not None:
         try:
-            await store.totals()
-            notify("WATCHDOG=1")
+            async with asyncio.timeout(limit / 3):
+                await store.check()
+        except TimeoutError:
+            log.critical("the database has not answered within %.1f s", limit / 3)
         except (sqlite3.Error, OSError) as error:
             log.error("the watchdog is not fed: %r", error)
+        else:
+            notify("WATCHDOG=1")
         await asyncio.sleep(limit / 3)

@@ -71,8 +71,8 @@ class HallFacts:
     issued: int
     finished: int
     no_shows: int
-    services_seconds: tuple[float, ...]
-    """Time at the window of the day's finished tickets, sorted."""
+    service_times_seconds: tuple[float, ...]
+    """At the window, of the day's finished tickets, sorted."""
     ratings: dict[str, int]
 
 
@@ -104,6 +104,11 @@ class Store(Protocol):
 
     async def totals(self) -> tuple[int, int]:
         """(events, dead letters that are kept), of all halls."""
+        ...
+
+    async def check(self) -> None:
+        """Return when both who writes and who reads have answered; whoever writes first finishes
+        what it is at."""
         ...
 
     async def rebuild(self) -> int:

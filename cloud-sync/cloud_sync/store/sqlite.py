@@ -348,6 +348,12 @@ class SqliteStore:
             )
         return events, dead_letters
 
+    async def check(self) -> None:
+        async with self._writing:
+            await self._all("SELECT max(id) FROM streams")
+        async with self._snapshot():
+            await self._see("SELECT max(id) FROM streams")
+
     async def facts(self, hall: str) -> HallFacts:
         async with self._snapshot():
             return await self._facts(hall)
@@ -380,7 +386,7 @@ class SqliteStore:
             issued=sum(row[8] for row in tickets),
             finished=sum(row[5] for row in tickets),
             no_shows=sum(1 for row in tickets if row[6]),
-            services_seconds=tuple(sorted(row[4] for row in tickets if row[4] is not None)),
+            service_times_seconds=tuple(sorted(row[4] for row in tickets if row[4] is not None)),
             ratings=dict(sorted(ratings.items())),
         )
 

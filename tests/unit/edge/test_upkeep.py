@@ -1,7 +1,6 @@
 """What happens without anybody pressing: days, snapshots, the watchdog, fresh screens."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from pathlib import Path
@@ -28,6 +27,7 @@ from edge.upkeep import SNAPSHOT_EVERY_EVENTS, DayKeeper, SnapshotKeeper, keep_s
 from edge.watchdog import feed_watchdog
 from tests.support.hall import MONDAY, MORNING, make_plan, ulid
 from tests.support.memory_log import MemoryLog
+from tests.support.service_manager import ServiceManager, service_manager
 
 DAY_SECONDS = 86_400
 
@@ -198,34 +198,10 @@ async def test_screens_are_refreshed_after_something_happened_and_not_before(sce
     await asyncio.gather(keeping, return_exceptions=True)
 
 
-class Manager:
-    """systemd's end of the notification socket."""
-
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(path))
-        self.socket.setblocking(False)
-
-    async def hear(self) -> bytes:
-        async with asyncio.timeout(5):
-            return await asyncio.get_running_loop().sock_recv(self.socket, 4096)
-
-    def silent(self) -> bool:
-        try:
-            self.socket.recv(4096)
-        except BlockingIOError:
-            return True
-        return False
-
-
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
-    manager = Manager(tmp_path / "notify")
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    monkeypatch.setenv("WATCHDOG_USEC", "300000")  # 0.3 s
-    monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    yield manager
-    manager.socket.close()
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServiceManager]:
+    with service_manager(tmp_path, monkeypatch, watchdog_seconds=0.3) as manager:
+        yield manager
 
 
 async def _journal_answers() -> None:
@@ -233,7 +209,7 @@ async def _journal_answers() -> None:
 
 
 async def test_the_watchdog_is_fed_while_queue_and_journal_answer(
-    scene: Scene, manager: Manager
+    scene: Scene, manager: ServiceManager
 ) -> None:
     feeding = asyncio.create_task(feed_watchdog(scene.controller, _journal_answers))
     assert b"WATCHDOG=1" in await manager.hear()
@@ -243,7 +219,7 @@ async def test_the_watchdog_is_fed_while_queue_and_journal_answer(
 
 
 async def test_the_watchdog_starves_while_the_journal_hangs(
-    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+    scene: Scene, manager: ServiceManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def hangs() -> None:
         await asyncio.Event().wait()
@@ -258,7 +234,7 @@ async def test_the_watchdog_starves_while_the_journal_hangs(
 
 
 async def test_the_watchdog_starves_while_the_writer_hangs(
-    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+    scene: Scene, manager: ServiceManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.log.hold()
     stuck = asyncio.ensure_future(scene.controller.submit(SignOn(window=1, clerk="1")))
@@ -275,7 +251,7 @@ async def test_the_watchdog_starves_while_the_writer_hangs(
 
 
 async def test_the_watchdog_starves_while_the_writer_hangs_and_the_queue_is_full(
-    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+    scene: Scene, manager: ServiceManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Then the question is refused at once, and that is no answer of the writer's."""
     scene.log.hold()
@@ -299,7 +275,7 @@ async def test_the_watchdog_starves_while_the_writer_hangs_and_the_queue_is_full
 
 
 async def test_the_watchdog_starves_while_the_journal_answers_wrongly(
-    scene: Scene, manager: Manager, caplog: pytest.LogCaptureFixture
+    scene: Scene, manager: ServiceManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     damaged = True
 
@@ -319,7 +295,7 @@ async def test_the_watchdog_starves_while_the_journal_answers_wrongly(
 
 
 async def test_a_full_disk_is_an_answer_to_the_watchdog(
-    scene: Scene, manager: Manager, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, manager: ServiceManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its question may share a group, and its refusal, with a press; a restart mends no disk."""
     monkeypatch.setenv("WATCHDOG_USEC", "600000000")  # one question within this test
