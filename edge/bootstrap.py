@@ -23,6 +23,7 @@ from edge.journal.errors import JournalDamaged
 from edge.journal.journal import Journal
 from edge.queue.apply import apply
 from edge.queue.machines import ImpossibleEvent
+from edge.queue.numbers import spent_by
 from edge.queue.state import HallState
 from edge.stations.desk import Desk
 from edge.stations.dispenser import Dispenser, SlipDesign
@@ -75,22 +76,31 @@ async def run_hall(config: HallConfig, clock: Clock, stop: asyncio.Event) -> Non
 
 async def restore(journal: Journal) -> tuple[HallState, int]:
     """The state that the journal's events make, and the position of the last: the newest usable
-    snapshot and the tail behind it."""
-    state, position = HallState(), 0
-    saved = await journal.load_snapshot()
-    if saved is not None and saved.state:
-        try:
-            state, position = snapshot.from_json(saved.state), saved.position
-        except snapshot.SnapshotUnreadable as error:
-            log.warning("replaying the whole journal: %s", error)
-    elif saved is not None:
-        position = saved.position
+    snapshot and the tail behind it. What the journal guards as spent is known to be."""
+    state, position = await _last_known(journal)
+    anew = state is None
+    state = state or HallState()
     async for at, event in journal.events_since(position):
         try:
             state, position = apply(state, event), at
         except ImpossibleEvent as impossible:
             raise JournalDamaged(journal.path, f"event {at}: {impossible}") from impossible
+    spent = await journal.spent_numbers(None if anew else state.business_day)
+    for day, numbers in spent.items():
+        state = state.with_spent(day, spent_by(numbers))
     return state, position
+
+
+async def _last_known(journal: Journal) -> tuple[HallState | None, int]:
+    """The state to begin with, none for a hall that begins anew, and its position."""
+    saved = await journal.load_snapshot()
+    while saved is not None and saved.state:
+        try:
+            return snapshot.from_json(saved.state), saved.position
+        except snapshot.SnapshotUnreadable as error:
+            log.warning("replaying the journal: %s", error)
+            saved = await journal.load_snapshot(before=saved.position)
+    return None, saved.position if saved is not None else 0
 
 
 class Hall:

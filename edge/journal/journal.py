@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from contract.envelope import CloudEvent, UnknownEventType, renumber, to_json
 from contract.events import HallEvent, TicketEvent
-from contract.names import Epoch, HallId
+from contract.names import BusinessDay, Epoch, HallId, TicketNumber
 from edge.journal.database import PRAGMAS, Contents, FileLock, open_or_create
 from edge.journal.errors import JournalDamaged, JournalError, named
 
@@ -196,10 +197,15 @@ class Journal:
                 (position, state, snapshot_sum(position, state)),
             )
 
-    async def load_snapshot(self) -> Snapshot | None:
-        """The newest that is whole. A damaged one is said in the log and passed over."""
+    async def load_snapshot(self, before: int | None = None) -> Snapshot | None:
+        """The newest that is whole, of those before an event. A damaged one is said in the log and
+        passed over."""
         try:
-            positions = await self._run("SELECT position FROM snapshots ORDER BY position DESC")
+            positions = await self._run(
+                "SELECT position FROM snapshots WHERE position < ?1 OR ?1 IS NULL"
+                " ORDER BY position DESC",
+                (before,),
+            )
         except JournalDamaged as damage:
             self._note_damaged_snapshot(damage.what)
             return None
@@ -224,6 +230,22 @@ class Journal:
     def _note_damaged_snapshot(self, what: str) -> None:
         self.counters["snapshots_damaged"] += 1
         log.error("journal %s: a snapshot is damaged, using an older one: %s", self.path, what)
+
+    # --- numbers ----------------------------------------------------------------------------
+
+    async def spent_numbers(
+        self, since: BusinessDay | None
+    ) -> dict[BusinessDay, list[TicketNumber]]:
+        """The numbers that no append may spend again, of ``since`` and the days behind it; of all
+        days where it is ``None``."""
+        spent: dict[BusinessDay, list[TicketNumber]] = {}
+        rows = await self._run(
+            "SELECT business_day, number FROM numbers WHERE business_day >= ?",
+            ("" if since is None else since.isoformat(),),
+        )
+        for day, number in rows:
+            spent.setdefault(date.fromisoformat(day), []).append(number)
+        return spent
 
     # --- the uplink's cursor ----------------------------------------------------------------
 

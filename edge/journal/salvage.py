@@ -5,16 +5,18 @@ between, on every page of the file and of its write-ahead log. Each carries its 
 a page that is no longer part of any table still tells what it knows. The damaged file is only read.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from contract.envelope import CloudEvent, renumber
-from contract.names import Epoch, HallId
+from contract.names import BusinessDay, Epoch, HallId
 from edge.journal.database import (
     Contents,
     FileLock,
@@ -26,6 +28,27 @@ from edge.journal.errors import JournalError, NothingToSalvage
 from edge.journal.journal import snapshot_sum
 from edge.journal.migrations import migrate
 from edge.journal.pages import rows_on_pages
+from edge.queue.numbers import Spent, spent_by
+
+UNKNOWN_TAIL = 50
+"""So many numbers may have been issued behind the newest event that was found."""
+LAST_ORDINAL = 99_999
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Nobody knows whether these numbers are on somebody's paper: they are never issued."""
+
+    days: tuple[BusinessDay, ...]
+    count: int
+    """So many behind each that was found."""
+
+    def __str__(self) -> str:
+        days = " and ".join(map(str, self.days))
+        return (
+            f"On {days} the {self.count} numbers behind each that was found are left out, because "
+            "they may be on somebody's paper: where too few remain, give the service more numbers"
+        )
 
 
 @dataclass(frozen=True)
@@ -42,6 +65,9 @@ class Salvage:
     """Events that the centre does not keep yet, as far as is known."""
     continues: bool
     """Whether the hall's state of before can be had from it; if not, the line is empty."""
+    left_out: LeftOut | None
+    """Numbers that events which are lost may have spent; ``None`` where all that are spent are
+    known."""
 
     def __str__(self) -> str:
         lost = ", ".join(f"{first} to {last}" for first, last in self.lost) or "none"
@@ -49,6 +75,7 @@ class Salvage:
         return (
             f"{self.events} events of {self.source} are now in {self.target}; lost: {lost}; "
             f"{self.to_send} will be sent to the centre; the line is {line}. "
+            f"{self.left_out or 'Every number that was issued is known'}. "
             f"To go on: stop the controller, move {self.source} away (keep it) together with "
             f"{self.source.name}-wal and {self.source.name}-shm, "
             f"and give the new file its name"
@@ -87,6 +114,7 @@ def salvage(
             new.execute("ATTACH ? AS staging", (str(staging),))
             new.execute("PRAGMA staging.journal_mode = OFF")
             new.execute("CREATE TABLE staging.found (position INTEGER PRIMARY KEY, body TEXT)")
+            new.execute("CREATE TABLE staging.spent (day TEXT, number TEXT, UNIQUE (day, number))")
             result = _Salvage(source, target, new, new_epoch()).run(acked)
         sync_file(partial)
         partial.rename(target)
@@ -108,6 +136,8 @@ class _Salvage:
         self.target = target
         self.new = new
         self.epoch = epoch
+        self.numbers_are_whole = False
+        """Nothing of the guard's table of numbers is lost."""
 
     def run(self, acked: int | None) -> Salvage:
         snapshots = self._gather()
@@ -118,10 +148,13 @@ class _Salvage:
             base = self._copy(contents)
             continues = self._keep_snapshot(snapshots, gaps)
             if not continues:
-                self._empty_guards("numbers", "at_window", "clerk_at")
+                self._empty_guards("at_window", "clerk_at")
+            left_out = self._spend_numbers(gaps)
             introduce(self.new, contents.hall, self.epoch, base)
         events = self._one("SELECT count(*) FROM events")
-        return Salvage(self.source, self.target, events, tuple(gaps), events - base, continues)
+        return Salvage(
+            self.source, self.target, events, tuple(gaps), events - base, continues, left_out
+        )
 
     # --- what is there ----------------------------------------------------------------------
 
@@ -134,6 +167,7 @@ class _Salvage:
                 whole = self._along_the_table(old, "ASC") and self._nothing_was_skipped(old)
                 if not whole:
                     self._along_the_table(old, "DESC")
+                self._gather_numbers(old)
                 snapshots = _whole_snapshots(old)
         except sqlite3.Error:
             whole = False  # its first page is damaged: SQLite can't open it at all
@@ -157,6 +191,19 @@ class _Salvage:
     def _nothing_was_skipped(self, old: sqlite3.Connection) -> bool:
         count, last = self.new.execute("SELECT count(*), max(position) FROM found").fetchone()
         return bool(count == last and old.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+
+    def _gather_numbers(self, old: sqlite3.Connection) -> None:
+        """What the guard knows as spent, from both ends of its table: more than the events, where
+        some are lost."""
+        for rows in (_NUMBERS_UP, _NUMBERS_DOWN):
+            try:
+                for day, number in old.execute(rows):
+                    if _is_number(day, number):
+                        self.new.execute(_STAGE_NUMBER, (day, number))
+            except (sqlite3.Error, UnicodeDecodeError):
+                continue
+            self.numbers_are_whole = True
+            return
 
     def _found(self, position: int, body: object) -> bool:
         """Keep it, if it is an event of a hall; returns whether it is new."""
@@ -239,13 +286,61 @@ class _Salvage:
             self._add_snapshot(self._one("SELECT count(*) FROM found"), "")
         return not gaps
 
+    # --- numbers ----------------------------------------------------------------------------
+
+    def _spend_numbers(self, gaps: list[tuple[int, int]]) -> LeftOut | None:
+        """No number comes twice on a day, whatever is lost: beside those of the events that were
+        found, those that the old guard knew are spent, and those that lost events may have."""
+        found_all = self.numbers_are_whole and self._guard_knows_what_was_found()
+        self.new.execute("INSERT OR IGNORE INTO numbers SELECT day, number FROM staging.spent")
+        newest = self.new.execute(_NEWEST_DAY).fetchone()
+        if found_all or newest is None:
+            return None
+        today = date.fromisoformat(newest[0])
+        since = self._one(_BEFORE_THAT_DAY, newest[0])
+        lost = sum(last - first + 1 for first, last in gaps if last > since)
+        # An issue is two events. The next day may have begun in what is lost of the end.
+        left_out = LeftOut((today, today + timedelta(days=1)), (lost + 1) // 2 + UNKNOWN_TAIL)
+        for day in left_out.days:
+            self._leave_out(day, left_out.count)
+        return left_out
+
+    def _guard_knows_what_was_found(self) -> bool:
+        return not self._one("SELECT EXISTS (SELECT * FROM numbers EXCEPT SELECT * FROM spent)")
+
+    def _leave_out(self, day: BusinessDay, count: int) -> None:
+        """Behind each run of the day's numbers, and where the runs of other days began. How many
+        digits are printed is not known here: a restored state knows ``A4`` and ``A004`` as one."""
+        runs = [(prefix, run) for prefix, runs in self._spent(day).items() for run in runs]
+        firsts = [(prefix, last + 1) for prefix, (_, last) in runs] + self._where_runs_began(day)
+        for prefix, first in firsts:
+            for ordinal in range(first, min(first + count, LAST_ORDINAL + 1)):
+                self.new.execute(_SPEND, (day.isoformat(), f"{prefix}{ordinal}"))
+
+    def _where_runs_began(self, day: BusinessDay) -> list[tuple[str, int]]:
+        """On ``day``, and of each prefix on the last day before on which it was issued."""
+        before = self.new.execute(_LAST_DAYS, (day.isoformat(),)).fetchall()
+        days = {day, *(date.fromisoformat(text) for _, text in before)}
+        spent_on = {each: self._spent(each) for each in days}
+        return [
+            (prefix, first)
+            for prefix, text in [*before, *((prefix, day.isoformat()) for prefix in spent_on[day])]
+            for first, _ in spent_on[date.fromisoformat(text)][prefix]
+        ]
+
+    def _spent(self, day: BusinessDay) -> Spent:
+        rows = self.new.execute(
+            "SELECT number FROM numbers WHERE business_day = ?", (day.isoformat(),)
+        )
+        return spent_by(number for (number,) in rows)
+
     def _add_snapshot(self, place: int, state: str) -> None:
         self.new.execute(
             "INSERT INTO snapshots (position, state, sha256) VALUES (?, ?, ?)",
             (place, state, snapshot_sum(place, state)),
         )
 
-    def _one(self, sql: str, *parameters: int) -> int:
+    def _one(self, sql: str, *parameters: int | str) -> int:
         value: int = self.new.execute(sql, parameters).fetchone()[0]
         return value
 
@@ -256,6 +351,31 @@ INSERT OR REPLACE INTO incoming
 VALUES (?1, ?2, ?2 ->> '$.type', ?2 ->> '$.data.ticket', ?2 ->> '$.data.number',
   ?2 ->> '$.data.business_day', ?2 ->> '$.data.window', ?2 ->> '$.data.clerk')
 """
+
+
+_NUMBERS_UP = "SELECT business_day, number FROM numbers ORDER BY business_day, number"
+_NUMBERS_DOWN = "SELECT business_day, number FROM numbers ORDER BY business_day DESC, number DESC"
+_STAGE_NUMBER = "INSERT OR IGNORE INTO spent (day, number) VALUES (?, ?)"
+_SPEND = "INSERT OR IGNORE INTO numbers (business_day, number) VALUES (?, ?)"
+_NEWEST_DAY = """
+SELECT body ->> '$.data.business_day' AS day FROM found WHERE day IS NOT NULL
+ORDER BY position DESC LIMIT 1
+"""
+_LAST_DAYS = """
+SELECT rtrim(number, '0123456789') AS prefix, max(business_day) FROM numbers
+WHERE business_day < ? GROUP BY prefix
+"""
+_BEFORE_THAT_DAY = """
+SELECT coalesce(max(position), 0) FROM found WHERE body ->> '$.data.business_day' <> ?
+"""
+
+
+def _is_number(day: object, number: object) -> bool:
+    try:
+        date.fromisoformat(str(day))
+    except ValueError:
+        return False
+    return re.fullmatch(r"[A-Z]{1,2}[0-9]{1,5}", str(number)) is not None
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

@@ -186,7 +186,9 @@ async def test_a_hole_behind_the_snapshot_means_an_empty_line(path: Path) -> Non
     journal = await Journal.open(target, hall=HALL, new_epoch=epochs())
     try:
         assert await journal.load_snapshot() == (journal.position, "")
-        await journal.append([issued(399), opened(3, "103"), called(399, 3)])
+        with pytest.raises(JournalError, match="number_once_a_day"):
+            await journal.append([issued(399)])  # found or not: it is on somebody's paper
+        await journal.append([opened(3, "103"), called(399, 3)])
     finally:
         await journal.close()
 

@@ -187,7 +187,7 @@ async def _live_and_restored_are_one(
 ) -> None:
     async with at_work(path, plan) as scene:
         for place, command in enumerate(walk):
-            scene.clock.advance(7.3)
+            scene.clock.advance(86_400 if isinstance(command, CloseDay) else 7.3)
             await scene.controller.submit(command)
             if place == snapshot_after:
                 await scene.keeper.save()
