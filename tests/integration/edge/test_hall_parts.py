@@ -19,6 +19,7 @@ from edge.controller import Controller, EventLog
 from edge.journal.journal import Journal
 from tests.support.broker import running_broker
 from tests.support.hall_events import device, epochs
+from tests.support.service_manager import service_manager
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 
@@ -118,6 +119,25 @@ async def test_a_stop_leaves_a_snapshot_of_all_that_happened(
         assert saved is not None
         assert saved.position == journal.position == controller.position
         assert await restore(journal) == (controller.state, controller.position)
+
+
+async def test_the_service_manager_hears_that_a_hall_is_ready_answers_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_in(tmp_path)
+    stop = asyncio.Event()
+    with service_manager(tmp_path, monkeypatch, watchdog_seconds=1.5) as manager:
+        async with journal_of(config) as journal, asyncio.timeout(30):
+            controller = await controller_of(config, journal, journal)
+            hall = Hall(config, ManualClock(START), journal, controller)
+            running = asyncio.create_task(hall.run(stop))
+            heard = [(await manager.hear()).splitlines()[0] for _ in range(2)]
+            assert sorted(heard) == [b"READY=1", b"WATCHDOG=1"]
+            assert await manager.hear() == b"WATCHDOG=1"
+            stop.set()
+            while await manager.hear() != b"STOPPING=1":
+                pass
+            await running
 
 
 class HallWithABug(Hall):
