@@ -81,7 +81,7 @@ class ControllerStarted(HallEvent):
 
 
 class DayOpened(HallEvent):
-    """A business day began; numbers start anew."""
+    """A business day began; numbers start anew, or go on where it has been open before."""
 
     type: ClassVar[str] = "hall.day.opened.v1"
     business_day: BusinessDay
