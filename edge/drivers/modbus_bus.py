@@ -48,6 +48,8 @@ _PROBE_GAP_SECONDS = 0.15
 """Between two questions to absent units that were asked in vain: others must be heard in time."""
 _REFUSED_SECONDS = 2.0
 """What a unit answered with an exception isn't asked again for so long."""
+_TELL_OF_LATE_LOOKS_SECONDS = 60.0
+"""At most so often; all of them are counted."""
 _WRITES_IN_A_ROW = 4
 """Then one poll, so that lamps can't deafen the keys."""
 _SHORTEST_PATIENCE_SECONDS = 0.025
@@ -140,6 +142,8 @@ class _Seat:
     failures: int = 0
     refused_until: float = 0.0
     """Writes were refused: none before this."""
+    looked_at: float | None = None
+    """When its keys were looked at last, if it has answered ever since."""
 
     @property
     def absent(self) -> bool:
@@ -178,6 +182,7 @@ class ModbusBus:
         """When an absent unit may be asked again."""
         self._slowest_answer = 0.0
         """Seconds beyond the time on the wire, of late."""
+        self._tell_of_late_looks_from = 0.0
 
     def register(self, unit: BusUnit) -> None:
         """From now on the unit is served. Raises ``ValueError``: its address is taken."""
@@ -200,7 +205,8 @@ class ModbusBus:
 
     def counters(self) -> Mapping[str, int]:
         """``requests``, ``timeouts``, ``replies_damaged`` (time-outs with bytes),
-        ``bytes_garbage``, ``exceptions``, ``opened``."""
+        ``bytes_garbage``, ``exceptions``, ``opened``, ``looks_late`` (a unit that answers was not
+        asked for longer than a tap lasts)."""
         return self._health.counters()
 
     async def run(self) -> None:
@@ -328,6 +334,7 @@ class ModbusBus:
             self._polls_since_silence = 0
             was_absent = seat.absent
             seat.failures += 1
+            seat.looked_at = None
             seat.due = now
             if seat.absent:
                 self._probe_from = now + _PROBE_GAP_SECONDS
@@ -341,6 +348,7 @@ class ModbusBus:
             seat.look_at = self._look_at = 0.0
         if request == seat.unit.poll:
             seat.due = started + self._config.poll_ms / 1000
+            self._looked(seat, started)
         if reply.exception is not None:
             self._health.count("exceptions")
             if request == seat.unit.poll:
@@ -348,6 +356,21 @@ class ModbusBus:
             else:
                 seat.refused_until = seat.look_at = now + _REFUSED_SECONDS
         seat.unit.answered(request, reply, now)
+
+    def _looked(self, seat: _Seat, at: float) -> None:
+        """Notice when the unit's keys were not looked at for longer than a tap lasts: this
+        machine, or an adapter, is too slow for the bus."""
+        before, seat.looked_at = seat.looked_at, at
+        if before is None or at - before <= _SHORTEST_TAP_SECONDS:
+            return
+        self._health.count("looks_late")
+        if at >= self._tell_of_late_looks_from:
+            self._tell_of_late_looks_from = at + _TELL_OF_LATE_LOOKS_SECONDS
+            _log.warning(
+                "bus %s: the keys of unit %d were not looked at for %.0f ms; a tap can be as short "
+                "as %.0f ms and would have been missed",
+                *(self.id, seat.unit.address, 1000 * (at - before), 1000 * _SHORTEST_TAP_SECONDS),
+            )
 
     # --- the line -----------------------------------------------------------------------------
 

@@ -30,8 +30,9 @@ ROUND_OF_TWELVE_SECONDS = 0.057
 class Bus:
     """The line, its master, and what the master said."""
 
-    def __init__(self, line: TimedLine, log: Log) -> None:
+    def __init__(self, line: TimedLine, master: ModbusBus, log: Log) -> None:
         self.line = line
+        self.master = master
         self.log = log
 
     async def runs(self, seconds: float, but: Iterable[int] = ()) -> dict[int, float]:
@@ -81,7 +82,7 @@ async def running(units: Iterable[int], **options: int) -> AsyncIterator[Bus]:
         for unit in line.modules:
             await log.status(f"unit-{unit}", DeviceStatus.ONLINE)
         await asyncio.sleep(0.5)
-        yield Bus(line, log)
+        yield Bus(line, bus, log)
 
 
 @in_virtual_time
@@ -194,6 +195,23 @@ async def test_lamps_are_written_again_by_one_unit_in_a_round_of_polls(
         writes = [index for index, kind in enumerate(kinds) if kind == 15]
         assert len(writes) > len(DESKS)
         assert all(second - first > len(DESKS) for first, second in itertools.pairwise(writes))
+
+
+@in_virtual_time
+async def test_keys_that_were_not_looked_at_for_longer_than_a_tap_are_told_of_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(DESKS, timeout_ms=1000) as bus:
+        assert "looks_late" not in bus.master.counters()
+        for unit in DESKS:
+            bus.line.answer_seconds[unit] = 0.02  # an adapter that hands on every 20 ms
+        assert min((await bus.runs(30)).values()) > SHORTEST_TAP_SECONDS
+        assert bus.master.counters()["looks_late"] > 100
+        (told,) = [record for record in caplog.records if "not looked at" in record.message]
+        assert "bus rs485: the keys of unit" in told.message
+        await bus.runs(60)
+        told_of = [record for record in caplog.records if "not looked at" in record.message]
+        assert len(told_of) == 2
 
 
 @in_virtual_time
