@@ -137,9 +137,11 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = _load(options.config)
-    if config is None:
-        return EXIT_CONFIG
+    try:
+        config = load(options.config)
+    except ConfigInvalid as invalid:
+        print(invalid, file=sys.stderr)
+        return EXIT_FAILED if invalid.may_pass else EXIT_CONFIG
     for warning in warnings(config):
         log.warning("%s", warning)
     _spare_the_collector()
@@ -171,8 +173,10 @@ async def _until_told_to_stop(config: HallConfig, clock: Clock) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    config = _load(options.config)
-    if config is None:
+    try:
+        config = load(options.config)
+    except ConfigInvalid as invalid:
+        print(invalid, file=sys.stderr)
         return EXIT_CONFIG
     for warning in warnings(config):
         print(f"  worth a look: {warning}")
@@ -181,14 +185,6 @@ def _check(options: argparse.Namespace) -> int:
         f"{counted(len(config.services), 'service')}, {counted(len(config.devices), 'device')}"
     )
     return EXIT_OK
-
-
-def _load(path: Path) -> HallConfig | None:
-    try:
-        return load(path)
-    except ConfigInvalid as invalid:
-        print(invalid, file=sys.stderr)
-        return None
 
 
 def _journal_show(options: argparse.Namespace) -> int:

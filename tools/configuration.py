@@ -13,7 +13,6 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from edge.config.problems import toml_value
 from edge.config.sections import (
     HallConfig,
     HallSection,
@@ -24,6 +23,7 @@ from edge.config.sections import (
     UplinkSection,
     WindowSection,
 )
+from edge.config.toml import toml_value
 from edge.drivers import registry
 from edge.drivers.modbus_bus import BusConfig
 

@@ -1,36 +1,59 @@
 """Contradictions and doubts: each part of the file is right, together they are not."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from itertools import count
 from pathlib import Path
+from string import ascii_uppercase
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from contract.names import Rating
+from edge.config.examples import File, bounds_of
 from edge.config.problems import Problem
-from edge.config.sections import HallConfig
-from edge.drivers.config import KEYPAD_ROLES, Role, conflicts
-from edge.drivers.modbus_bus import LONGEST_CYCLE_SECONDS, poll_cycle_seconds
+from edge.config.sections import HIGHEST_NUMBER, HallConfig
+from edge.config.toml import dotted, left_out, line_of, lines_of, table_of
+from edge.drivers.config import KEYPAD_ROLES, DeviceConfig, Role, as_far_as_read, conflicts
+from edge.drivers.modbus_bus import LONGEST_CYCLE_SECONDS, BusConfig, poll_cycle_seconds
 from edge.drivers.modbus_io import ModbusIoConfig
 from edge.stations.desk import CALLER_KEYS, TRANSFER
 from edge.stations.dispenser import meaning_of
 
 
-def contradictions(config: HallConfig, *, all_devices_read: bool) -> Iterator[Problem]:
-    """What is wrong with the parts together. Of ``config`` only services, windows, buses and
-    devices are looked at; a device that could not be read is not missed."""
-    yield from _unknown_skills(config)
-    yield from _unserved(config)
-    yield from _overlapping_numbers(config)
-    yield from _wrong_keys(config)
-    yield from _wrong_places(config)
-    if all_devices_read:
-        yield from _no_printer(config)
-    holders = {f"devices.{name}": device.claims() for name, device in config.devices.items()}
-    holders |= {f"buses.{name}": bus.claims() for name, bus in config.buses.items()}
-    yield from (Problem("devices", sentence) for sentence in conflicts(holders))
+def contradictions(config: HallConfig, file: File) -> Iterator[Problem]:
+    """What is wrong with the tables together, as far as they could be read: ``config`` may lack
+    tables, and tables may lack fields (``load.as_far_as_right``). ``file``: as it was written."""
+    parts = {section: getattr(config, section, {}) for section in _SECTIONS}
+    draft = HallConfig.model_construct(**{**config.__dict__, **parts})
+    complete = {
+        section
+        for section, tables in parts.items()
+        if isinstance(file.get(section, {}), dict) and len(tables) == len(file.get(section, {}))
+    }
+    if draft.services:  # else that is what is wrong, not every word that speaks of one
+        yield from _unknown_skills(draft)
+    if "windows" in complete:
+        yield from as_far_as_read(lambda: _unserved(draft))
+    yield from _overlapping_numbers(draft)
+    yield from _clerks_at_two_windows(draft)
+    for name, device in draft.devices.items():
+        yield from as_far_as_read(partial(_wrong_keys, name, device, draft))
+        yield from as_far_as_read(partial(_wrong_window, name, device, draft))
+        yield from as_far_as_read(partial(_wrong_bus, name, device, draft))
+    if "devices" in complete:
+        yield from as_far_as_read(lambda: _no_printer(draft))
+    yield from _claimed_twice(draft)
+    yield from _missing_files(draft)
+
+
+_SECTIONS = ("services", "windows", "buses", "devices")
 
 
 def _unknown_skills(config: HallConfig) -> Iterator[Problem]:
     for number, window in config.windows.items():
-        for service in window.preference(config.services):
+        for service in as_far_as_read(partial(window.preference, config.services)):
             if service not in config.services:
                 known = ", ".join(config.services)
                 yield Problem(
@@ -47,73 +70,247 @@ def _unserved(config: HallConfig) -> Iterator[Problem]:
         for service in window.preference(config.services)
     }
     for service in config.services:
-        if service not in taken:
+        if service not in taken and config.windows:
+            number, window = next(iter(config.windows.items()))
+            skills = [*([] if window.skills == "all" else window.skills), service]
             yield Problem(
                 f"services.{service}",
                 "no window takes this service: its customers would wait for ever",
-                f'[windows.1] skills = ["{service}"]',
+                table_of(("windows", str(number)), {"skills": skills}),
             )
 
 
 def _overlapping_numbers(config: HallConfig) -> Iterator[Problem]:
-    services = list(config.services.items())
-    for index, (name, service) in enumerate(services):
-        for other_name, other in services[:index]:
-            same = service.prefix == other.prefix
-            if (
-                same
-                and service.numbers[0] <= other.numbers[1]
-                and other.numbers[0] <= service.numbers[1]
-            ):
+    ranges = [
+        (name, service.prefix, *service.numbers)
+        for name, service in config.services.items()
+        if {"prefix", "numbers"} <= service.__dict__.keys()
+        and service.numbers[0] <= service.numbers[1]
+    ]
+    for index, (name, prefix, first, last) in enumerate(ranges):
+        for other_name, other_prefix, other_first, other_last in ranges[:index]:
+            if prefix == other_prefix and first <= other_last and other_first <= last:
+                beyond = max(top for _, its, _, top in ranges if its == prefix) + 1
+                numbers = [beyond, beyond + last - first]
+                prefixes = {its for _, its, _, _ in ranges}
+                free = next(letter for letter in ascii_uppercase + "Z" if letter not in prefixes)
                 yield Problem(
                     f"services.{name}.numbers",
-                    f"{service.prefix}{service.numbers[0]}–{service.numbers[1]} overlaps with "
-                    f"services.{other_name}: two people would hold the same number",
-                    f"numbers = [{other.numbers[1] + 1}, {other.numbers[1] + 999}]",
+                    f"{prefix}{first}–{last} overlaps with services.{other_name}: two people would "
+                    "hold the same number",
+                    line_of("numbers", numbers)
+                    if numbers[1] <= HIGHEST_NUMBER
+                    else line_of("prefix", free),
                 )
 
 
-def _wrong_keys(config: HallConfig) -> Iterator[Problem]:
+def _clerks_at_two_windows(config: HallConfig) -> Iterator[Problem]:
+    seats: dict[str, int] = {}
+    for number, window in config.windows.items():
+        clerk = window.__dict__.get("clerk")
+        if clerk is None:
+            continue
+        if clerk in seats:
+            yield Problem(
+                f"windows.{number}.clerk",
+                f"{clerk} is the clerk of window {seats[clerk]} too; a clerk can be signed on at "
+                "one window only",
+                line_of("clerk", _another_clerk(config)),
+            )
+        seats.setdefault(clerk, number)
+
+
+def _another_clerk(config: HallConfig) -> str:
+    taken = {window.__dict__.get("clerk") for window in config.windows.values()}
+    return next(str(number) for number in count(1001) if str(number) not in taken)
+
+
+def _wrong_keys(name: str, device: DeviceConfig, config: HallConfig) -> Iterator[Problem]:
     """Keys of a keypad mean something: a service, a caller's action, a rating."""
-    ratings = set(Rating)
-    for name, device in config.with_role(*KEYPAD_ROLES).items():
-        for key in getattr(device, "keys", {}):
-            where = f"devices.{name}.keys.{key}"
-            if device.role is Role.DISPENSER and meaning_of(key, tuple(config.services)) is None:
-                known = ", ".join(config.services)
-                yield Problem(where, f"no service has this name; there are: {known}")
-            if device.role is Role.EVALUATOR and key not in ratings:
-                yield Problem(where, f"is no rating; there are: {', '.join(Rating)}")
-            if device.role is Role.CALLER and not _is_caller_key(key, config):
-                known = ", ".join(sorted(CALLER_KEYS))
-                yield Problem(where, f"is no key of a caller; there are: {known}, transfer-SERVICE")
+    if device.role not in KEYPAD_ROLES or "keys" not in type(device).model_fields:
+        return
+    keys: Mapping[str, object] = device.keys  # type: ignore[attr-defined] # of its own model
+    for key in keys:
+        what, known = _meaning(key, device.role, config)
+        if what and known:
+            near = difflib.get_close_matches(key, known, n=1)
+            free = [each for each in (*near, *known) if each not in keys]
+            right = {
+                (free[0] if each == key else each): at
+                for each, at in keys.items()
+                if free or each != key
+            }
+            yield Problem(
+                dotted(("devices", name, "keys", key)),
+                f"{what}; there are: {', '.join(known)}",
+                line_of("keys", right),
+            )
 
 
-def _is_caller_key(key: str, config: HallConfig) -> bool:
-    return key in CALLER_KEYS or (
-        key.startswith(TRANSFER) and key.removeprefix(TRANSFER) in config.services
-    )
+def _meaning(key: str, role: Role, config: HallConfig) -> tuple[str, list[str]]:
+    """What is wrong with a key's name ("" for nothing), and which names there are."""
+    services = list(config.services)
+    if role is Role.EVALUATOR:
+        return "" if key in set(Rating) else "is no rating", list(Rating)
+    if role is Role.CALLER:
+        known = sorted(CALLER_KEYS) + [f"{TRANSFER}{service}" for service in services]
+        return "" if key in known else "is no key of a caller", known
+    meaning = meaning_of(key, tuple(services))
+    return "" if meaning is not None else "no service has this name", services
 
 
-def _wrong_places(config: HallConfig) -> Iterator[Problem]:
-    """Windows and buses that devices speak of must be there; buttons need a printer."""
-    for name, device in config.devices.items():
-        if device.window is not None and device.window not in config.windows:
-            yield Problem(f"devices.{name}.window", f"there is no window {device.window}")
-        bus = getattr(device, "bus", None)
-        if bus is not None and bus not in config.buses:
-            known = ", ".join(config.buses) or "none"
-            yield Problem(f"devices.{name}.bus", f"there is no bus {bus!r}; there are: {known}")
+def _wrong_window(name: str, device: DeviceConfig, config: HallConfig) -> Iterator[Problem]:
+    if device.window is not None and device.window not in config.windows:
+        known = ", ".join(map(str, config.windows)) or "none"
+        yield Problem(
+            dotted(("devices", name, "window")),
+            f"there is no window {device.window}; there are: {known}",
+            line_of("window", next(iter(config.windows)))
+            if config.windows
+            else table_of(("windows", str(device.window)), {"skills": "all"}),
+        )
+
+
+def _wrong_bus(name: str, device: DeviceConfig, config: HallConfig) -> Iterator[Problem]:
+    bus = device.bus if "bus" in type(device).model_fields else None  # type: ignore[attr-defined]
+    if bus is not None and bus not in config.buses:
+        known = ", ".join(config.buses) or "none"
+        yield Problem(
+            dotted(("devices", name, "bus")),
+            f"there is no bus {bus!r}; there are: {known}",
+            line_of("bus", next(iter(config.buses)))
+            if config.buses
+            else table_of(("buses", bus), {"port": _port_for(bus)}),
+        )
 
 
 def _no_printer(config: HallConfig) -> Iterator[Problem]:
     printers, dispensers = config.with_role(Role.PRINTER), config.with_role(Role.DISPENSER)
-    if dispensers and len(printers) != 1:
+    if not dispensers or len(printers) == 1:
+        return
+    if not printers:
+        values = {"driver": "escpos", "role": "printer", "port": "/dev/usb/lp0"}
+        right = table_of(("devices", "printer"), values)
+        yield Problem("devices", "ticket buttons need a printer, there is none", right)
+    for name in list(printers)[1:]:
         yield Problem(
-            "devices",
-            f"ticket buttons need one printer, there are {len(printers)}",
-            '[devices.printer] driver = "escpos", role = "printer", port = "/dev/serial/by-id/…"',
+            dotted(("devices", name)),
+            f"ticket buttons need one printer, there are {len(printers)}: {', '.join(printers)}",
+            left_out(("devices", name), {}),
         )
+
+
+def _claimed_twice(config: HallConfig) -> Iterator[Problem]:
+    tables: dict[tuple[str, str], DeviceConfig | BusConfig] = {
+        **{("devices", name): device for name, device in config.devices.items()},
+        **{("buses", name): bus for name, bus in config.buses.items()},
+    }
+    claims = {dotted(path): as_far_as_read(table.claims) for path, table in tables.items()}
+    taken = {claim for each in claims.values() for claim in each}
+    paths = {dotted(path): path for path in tables}
+    for claim, (first, *others) in conflicts(claims):
+        for other in others:
+            path = paths[other]
+            field, right = _elsewhere(path, tables[path], claim, taken)
+            yield Problem(
+                dotted((*path, *field)),
+                f"{claim} is claimed by {first} and {other}; only one can have it",
+                lines_of(right) if right else left_out(path, {}),
+            )
+
+
+def _elsewhere(
+    path: tuple[str, str], table: DeviceConfig | BusConfig, claim: str, taken: Collection[str]
+) -> tuple[tuple[str, ...], dict[str, object]]:
+    """The field that makes a claim, and a value of it with which nobody else's is claimed; nothing
+    where no such field is found."""
+    own = set(table.claims())
+    for place, value in _alternatives(path, table):
+        claims = set(table.model_copy(update={place[0]: value}).claims())
+        if claim not in claims and (claims - own).isdisjoint(taken):
+            return place, {place[0]: value}
+    return (), {}
+
+
+def _alternatives(
+    path: tuple[str, str], table: BaseModel
+) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Other values for each field that may make a claim: a port, a number, numbers by name."""
+    for field, info in type(table).model_fields.items():
+        value = table.__dict__.get(field)
+        if field == "port" and value is not None:
+            yield (field,), _port_for(path[1])
+            host, colon, port = str(value).rpartition(":")
+            if colon and port.isdecimal():
+                for number in range(int(port) + 1, int(port) + 100):
+                    yield (field,), f"{host}:{number}"
+        elif isinstance(value, dict):
+            for name in value:
+                for number in range(*_span(info)):
+                    yield (field, name), {**value, name: number}
+        elif type(value) is int:
+            for number in range(*_span(info)):
+                yield (field,), number
+
+
+def _span(info: FieldInfo) -> tuple[int, int]:
+    bounds = bounds_of(info)
+    low = int(bounds.low or 0)
+    return low, min(int(bounds.high if bounds.high is not None else low), low + 300) + 1
+
+
+def _port_for(name: str) -> str:
+    return f"/dev/serial/by-id/usb-{name}"
+
+
+def _missing_files(config: HallConfig) -> Iterator[Problem]:
+    """Files that are not there. What can't be looked at by whoever checks may be there."""
+    parts = config.__dict__
+    journal = getattr(parts.get("journal"), "path", None)
+    if journal is not None and _is_missing(journal.absolute().parent):
+        yield Problem(
+            "journal.path",
+            f"there is no folder {journal.parent}: make it, on a disk that survives a power cut",
+            'path = "/var/lib/nowserving/journal.db"',
+            may_pass=True,
+        )
+    uplink = parts.get("uplink")
+    password_file = getattr(uplink, "password_file", None)
+    if password_file is not None and _is_missing(password_file):
+        yield Problem(
+            "uplink.password_file",
+            f"there is no file {password_file}: write the hall's MQTT password into it, readable "
+            "by the controller alone, or let systemd hand it over",
+            'password_file = "/run/credentials/nowserving-edge.service/mqtt-password"',
+            may_pass=True,
+        )
+    tls = getattr(uplink, "tls", None)
+    for field in () if tls is None else type(tls).model_fields:
+        file = getattr(tls, field, None)
+        if file is not None and _is_missing(file):
+            yield Problem(
+                f"uplink.tls.{field}",
+                f"there is no file {file}: broker-config/README.md says how a hall gets it; "
+                "without TLS leave the whole table out",
+                left_out(("uplink", "tls"), {}),
+                may_pass=True,
+            )
+
+
+MADE_AT_START = (Path("/var/lib/nowserving"), Path("/run/credentials"))
+"""The unit lets systemd make these; at a check before its first start they are not there yet."""
+
+
+def _is_missing(path: Path) -> bool:
+    if any(path.absolute().is_relative_to(made) for made in MADE_AT_START):
+        return False
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def warnings(config: HallConfig) -> list[str]:

@@ -1,28 +1,31 @@
 """From a file to a configuration, or to everything that is wrong with it."""
 
+import difflib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 from contract.names import SLUG_PATTERN
+from edge.config import examples
 from edge.config.checks import contradictions
-from edge.config.problems import ConfigInvalid, Problem, dotted, problem_of
-from edge.config.sections import HallConfig, ServiceSection, WindowSection
+from edge.config.problems import ConfigInvalid, Problem, problem_of_fault, problems_of
+from edge.config.sections import HallConfig
+from edge.config.toml import dotted, line_of, table_of
 from edge.drivers import registry
-from edge.drivers.config import DeviceConfig
-from edge.drivers.modbus_bus import BusConfig
+from edge.drivers.config import DeviceConfig, Table, as_far_as_read
+from edge.drivers.escpos_printer import EscposConfig
 
-_Section = TypeVar("_Section", bound=BaseModel)
+_Model = TypeVar("_Model", bound=BaseModel)
 _DeviceName = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 
 
 def load(path: Path) -> HallConfig:
     """Read and check a hall's file. Raises ``ConfigInvalid`` with all problems at once."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigInvalid(
             path, [Problem("the file", f"can't be read: {error.strerror}")]
@@ -31,78 +34,152 @@ def load(path: Path) -> HallConfig:
         raise ConfigInvalid(path, [Problem("the file", f"is not TOML: {error}")]) from None
 
     problems: list[Problem] = []
-    devices = dict(_devices(raw.pop("devices", {}), problems))
-    all_devices_read = not problems
+    devices = dict(_devices(file, problems))
+    rest = {key: value for key, value in file.items() if key != "devices"}
     try:
-        config = HallConfig.model_validate(raw)
+        config = HallConfig.model_validate(rest)
     except ValidationError as error:
-        problems += [problem_of((), HallConfig, detail) for detail in error.errors()]
-        config = _what_can_be_read(raw)
+        problems += problems_of(error, (), HallConfig, rest, file)
+        config = as_far_as_right(HallConfig, rest)
     config = config.model_copy(update={"devices": devices})
-    problems += contradictions(config, all_devices_read=all_devices_read)
+    problems += _faults(config, (), file)
+    problems += contradictions(config, file)
     if problems:
-        raise ConfigInvalid(path, problems)
+        raise ConfigInvalid(path, _as_in_the_file(problems, file))
     return config
 
 
-def _what_can_be_read(raw: dict[str, Any]) -> HallConfig:
-    """Enough of a faulty file to look for contradictions in the rest of it: a table that can't be
-    read keeps its name, and gets a stand-in that contradicts nothing."""
-    return HallConfig.model_construct(  # type: ignore[call-arg] # hall and journal are not looked at
-        services={
-            name: _read(
-                ServiceSection,
-                table,
-                ServiceSection.model_construct(name={}, prefix=f"({name})", numbers=(1, 1)),
-            )
-            for name, table in _tables(raw, "services")
-        },
-        windows={
-            int(number): _read(
-                WindowSection, table, WindowSection.model_construct(skills="all", clerk=None)
-            )
-            for number, table in _tables(raw, "windows")
-            if number.isdecimal()
-        },
-        buses={
-            name: _read(BusConfig, table, BusConfig.model_construct(port=f"({name})"))
-            for name, table in _tables(raw, "buses")
-        },
-    )
+def _as_in_the_file(problems: list[Problem], file: Mapping[str, Any]) -> list[Problem]:
+    """Table by table, in the order in which they were written; what is missing comes last."""
+    tables = [
+        dotted(path)
+        for section, value in file.items()
+        for path in [
+            *((section, name) for name in (value if isinstance(value, dict) else ())),
+            (section,),
+        ]
+    ]
+
+    def place(problem: Problem) -> int:
+        places = (
+            index for index, table in enumerate(tables) if f"{problem.key}.".startswith(f"{table}.")
+        )
+        return next(places, len(tables))
+
+    return sorted(problems, key=place)
 
 
-def _tables(raw: dict[str, Any], section: str) -> list[tuple[str, object]]:
-    tables = raw.get(section)
-    return list(tables.items()) if isinstance(tables, dict) else []
-
-
-def _read(model: type[_Section], table: object, stand_in: _Section) -> _Section:
-    try:
-        return model.model_validate(table)
-    except ValidationError:
-        return stand_in
-
-
-def _devices(raw: object, problems: list[Problem]) -> Iterator[tuple[str, DeviceConfig]]:
-    if not isinstance(raw, dict):
-        problems.append(Problem("devices", "must be tables", "[devices.printer]"))
+def _devices(
+    file: Mapping[str, Any], problems: list[Problem]
+) -> Iterator[tuple[str, DeviceConfig]]:
+    """Every device, as far as it can be read."""
+    tables = file.get("devices", {})
+    if not isinstance(tables, dict):
+        example = examples.table_example(("devices", "printer"), EscposConfig, file)
+        problems.append(Problem("devices", "must be tables", example))
         return
     known = registry.drivers()
-    for name, table in raw.items():
+    for name, table in tables.items():
         where = ("devices", name)
         try:
             TypeAdapter(_DeviceName).validate_python(name)
         except ValidationError:
-            problems.append(
-                Problem(dotted(where), "a device's name is in small letters", "[devices.bar-1]")
-            )
+            right = ("devices", examples.right_name("devices", name, file))
+            what = "a device's name is in small letters, digits, - and _, at most 48"
+            problems.append(Problem(dotted(where), what, table_of(right, {})))
         if not isinstance(table, dict):
-            problems.append(Problem(dotted(where), "must be a table", f"[devices.{name}]"))
+            example = examples.table_example(where, EscposConfig, file)
+            problems.append(Problem(dotted(where), "must be a table", example))
+            continue
+        yield name, _device(where, table, known, file, problems)
+
+
+def _device(
+    where: tuple[str, str],
+    table: dict[str, Any],
+    known: Mapping[str, registry.Driver[Any]],
+    file: Mapping[str, Any],
+    problems: list[Problem],
+) -> DeviceConfig:
+    try:
+        model: type[DeviceConfig] = registry.driver_of(table, known).config
+    except registry.UnknownDriver as unknown:
+        near = difflib.get_close_matches(str(table.get("driver")), known, n=1)
+        example = line_of("driver", next(iter(near), min(known)))
+        problems.append(Problem(dotted((*where, "driver")), str(unknown), example))
+        return as_far_as_right(DeviceConfig, table)  # whatever it is, it has a role
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        problems += problems_of(error, where, model, table, file)
+        return as_far_as_right(model, table)
+
+
+def as_far_as_right(model: type[_Model], table: object) -> _Model:
+    """``table`` with those fields that are right, each on its own. Of the others there is nothing,
+    not even a default: asking for one raises ``AttributeError`` (see ``as_far_as_read``)."""
+    written = table if isinstance(table, dict) else dict.fromkeys(model.model_fields)
+    unknown = [key for key in written if key not in model.model_fields]
+    meant = {near for key in unknown for near in difflib.get_close_matches(key, model.model_fields)}
+    values: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        inner = next(examples.models_in(info.annotation), None)
+        if name not in written:
+            if not info.is_required() and name not in meant:
+                values[name] = info.get_default(call_default_factory=True, validated_data={})
+            continue
+        value = written[name]
+        if inner is None or not isinstance(value, dict):
+            values |= _right_part(name, info, value)
+        elif examples.is_section(info.annotation):
+            key, _ = get_args(info.annotation)
+            values[name] = dict(_named_tables(value, key, inner))
+        else:
+            values[name] = as_far_as_right(inner, value)
+    draft = model.model_construct(**values)
+    for name in model.model_fields:
+        if name not in values:
+            draft.__dict__.pop(name, None)  # a default that nobody has chosen
+    return draft
+
+
+def _named_tables(
+    tables: Mapping[str, object], key: Any, model: type[BaseModel]
+) -> Iterator[tuple[Any, BaseModel]]:
+    for name, table in tables.items():
+        try:
+            known_by = TypeAdapter(key).validate_python(name)
+        except ValidationError:
             continue
         try:
-            model = registry.driver_of(table, known).config
-            yield name, model.model_validate(table)
-        except registry.UnknownDriver as unknown:
-            problems.append(Problem(dotted((*where, "driver")), str(unknown)))
-        except ValidationError as error:
-            problems += [problem_of(where, model, detail) for detail in error.errors()]
+            yield known_by, model.model_validate(table)
+        except ValidationError:
+            yield known_by, as_far_as_right(model, table)
+
+
+def _right_part(name: str, info: Any, value: object) -> dict[str, Any]:
+    """The field, if it is right; of names with values, those that are."""
+    try:
+        return {name: examples.read_field(info, value)}
+    except ValidationError as error:
+        wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+    if not isinstance(value, dict) or wrong.isdisjoint(value):
+        return {}
+    return _right_part(name, info, {k: v for k, v in value.items() if k not in wrong})
+
+
+def _faults(table: BaseModel, where: tuple[str, ...], file: Mapping[str, Any]) -> Iterator[Problem]:
+    """What does not fit together within a table, and within each that is in it."""
+    if isinstance(table, Table):
+        written: Any = file
+        for part in where:
+            written = written.get(part, {}) if isinstance(written, dict) else {}
+        for rule in table.rules():
+            for fault in as_far_as_read(rule):
+                yield problem_of_fault(where, type(table), fault, written, file)
+    for name, value in table.__dict__.items():
+        inner = value if isinstance(value, dict) else {None: value}
+        for each, part in inner.items():
+            if isinstance(part, BaseModel):
+                path = (name,) if each is None else (name, str(each))
+                yield from _faults(part, (*where, *path), file)

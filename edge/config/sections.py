@@ -1,17 +1,12 @@
 """The tables of a hall's file. Each field has its title, description and example."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StringConstraints
 
 from contract.names import (
     SLUG_PATTERN,
@@ -22,12 +17,15 @@ from contract.names import (
     Strict,
     WindowNumber,
 )
-from edge.drivers.config import DeviceConfig, Role
+from edge.drivers.config import DeviceConfig, Fault, Role, Table
 from edge.drivers.modbus_bus import BusConfig
 from edge.queue.dispatch import POLICIES
 from edge.queue.estimate import QueueLength
 from edge.queue.plan import HallPlan, Rules, Service, Skills
 from edge.stations.dispenser import PrintRules
+
+PREFIX_PATTERN = r"^[A-Z]{1,2}$"
+HOST_PATTERN = r"^[^\s/]+$"
 
 Names = Annotated[
     dict[Language, Annotated[str, StringConstraints(min_length=1, max_length=40)]],
@@ -42,6 +40,14 @@ def _time_zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise ValueError(f"there is no time zone {name!r}") from None
     return name
+
+
+def _ticket_url(text: str) -> str:
+    try:
+        text.format(hall="h", ticket="t")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError("knows {hall} and {ticket}, and nothing else in braces") from None
+    return text
 
 
 class HallSection(Strict):
@@ -79,21 +85,13 @@ class HallSection(Strict):
         description="Who is next: the higher tier, or simply who came first.",
         examples=["strict_priority"],
     )
-    ticket_url: str = Field(
+    ticket_url: Annotated[str, AfterValidator(_ticket_url)] = Field(
         default="nowserving:{hall}/{ticket}",
         max_length=200,
         title="Ticket link",
         description="Text of the QR code on the ticket; {hall} and {ticket} are filled in.",
         examples=["https://example.com/{hall}/{ticket}"],
     )
-
-    @model_validator(mode="after")
-    def _link_can_be_filled(self) -> Self:
-        try:
-            self.ticket_url.format(hall="h", ticket="t")
-        except (KeyError, IndexError, ValueError):
-            raise ValueError("ticket_url knows {hall} and {ticket}, nothing else") from None
-        return self
 
 
 class RulesSection(Strict):
@@ -138,7 +136,11 @@ class RulesSection(Strict):
     )
 
 
-class ServiceSection(Strict):
+HIGHEST_NUMBER = 99999
+_Number = Annotated[int, Field(ge=1, le=HIGHEST_NUMBER)]
+
+
+class ServiceSection(Table):
     """``[services.NAME]``: what a customer comes for."""
 
     name: Names = Field(
@@ -146,16 +148,14 @@ class ServiceSection(Strict):
         description="As customers know it.",
         examples=[{"zh": "缴费", "en": "Payment"}],
     )
-    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")] = Field(
+    prefix: Annotated[str, StringConstraints(pattern=PREFIX_PATTERN)] = Field(
         title="Prefix", description="One or two letters before the number.", examples=["A"]
     )
-    numbers: tuple[Annotated[int, Field(ge=1, le=99999)], Annotated[int, Field(ge=1, le=99999)]] = (
-        Field(
-            default=(1, 999),
-            title="Numbers",
-            description="First and last number of a day.",
-            examples=[(1, 999)],
-        )
+    numbers: tuple[_Number, _Number] = Field(
+        default=(1, 999),
+        title="Numbers",
+        description="First and last number of a day.",
+        examples=[(1, 999)],
     )
     expected_minutes: float = Field(
         default=5.0,
@@ -166,11 +166,14 @@ class ServiceSection(Strict):
         examples=[5],
     )
 
-    @model_validator(mode="after")
-    def _first_before_last(self) -> Self:
-        if self.numbers[0] > self.numbers[1]:
-            raise ValueError(f"numbers end ({self.numbers[1]}) before they begin")
-        return self
+    def rules(self) -> list[Callable[[], Iterator[Fault]]]:
+        return [self._first_before_last]
+
+    def _first_before_last(self) -> Iterator[Fault]:
+        first, last = self.numbers
+        if first > last:
+            what = f"numbers end ({last}) before they begin ({first})"
+            yield Fault(("numbers",), what, {"numbers": (last, first)})
 
 
 class WindowSection(Strict):
@@ -209,20 +212,42 @@ class JournalSection(Strict):
     )
 
 
-class TlsSection(Strict):
+class TlsSection(Table):
     """``[uplink.tls]``: PEM files."""
 
-    ca_file: Path = Field(title="CA", description="Certificates that the broker is checked with.")
-    cert_file: Path | None = Field(
-        default=None, title="Certificate", description="The hall's own; its CN is the hall id."
+    ca_file: Path = Field(
+        title="CA",
+        description="Certificates that the broker is checked with.",
+        examples=["/etc/ssl/certs/ca-certificates.crt"],
     )
-    key_file: Path | None = Field(default=None, title="Key", description="Belongs to cert_file.")
+    cert_file: Path | None = Field(
+        default=None,
+        title="Certificate",
+        description="The hall's own; its CN is the hall id.",
+        examples=["/etc/nowserving/hall.crt"],
+    )
+    key_file: Path | None = Field(
+        default=None,
+        title="Key",
+        description="Belongs to cert_file.",
+        examples=["/etc/nowserving/hall.key"],
+    )
+
+    def rules(self) -> list[Callable[[], Iterator[Fault]]]:
+        return [self._certificate_and_key]
+
+    def _certificate_and_key(self) -> Iterator[Fault]:
+        if (self.cert_file is None) != (self.key_file is None):
+            lacking = "key_file" if self.key_file is None else "cert_file"
+            yield Fault((lacking,), "is missing: cert_file and key_file belong together")
 
 
 class UplinkSection(Strict):
     """``[uplink]``: the broker. Leave it out and the hall works alone."""
 
-    host: str = Field(title="Host", description="Name or address.", examples=["mqtt.example.com"])
+    host: Annotated[str, StringConstraints(pattern=HOST_PATTERN)] = Field(
+        title="Host", description="Name or address.", examples=["mqtt.example.com"]
+    )
     port: int = Field(
         default=8883, ge=1, le=65535, title="Port", description="8883 with TLS.", examples=[8883]
     )
@@ -233,7 +258,7 @@ class UplinkSection(Strict):
         default=None,
         title="Password file",
         description="One line; in a unit, systemd's credential: see systemd/README.md.",
-        examples=["/etc/nowserving/mqtt-password"],
+        examples=["/run/credentials/nowserving-edge.service/mqtt-password"],
     )
     tls: TlsSection | None = Field(default=None, title="TLS", description="Certificates.")
     protocol: Literal[5, 311] = Field(

@@ -10,21 +10,23 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from gpiozero import Device, DigitalInputDevice, DigitalOutputDevice
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from contract.names import DeviceId
 from edge.drivers.config import (
     KEYPAD_ROLES,
     DeviceConfig,
+    Fault,
     InputName,
     Role,
     each_on_its_own,
+    moved,
     port_claim,
 )
 from edge.drivers.keypad import KeypadCore
@@ -45,7 +47,12 @@ _Result = TypeVar("_Result")
 MakeFactory = Callable[[], Any]
 """Gives a ``gpiozero.pins.Factory``; called at every (re)opening, on the worker thread."""
 
-Pin = Annotated[int, Field(ge=0, le=27)]
+LAST_PIN = 27
+FIRST_PLAIN_PIN = 4
+"""Those before it also carry I2C and the HAT's EEPROM."""
+
+HOST_AND_PORT_PATTERN = r"^[^:/\s]+:[0-9]{1,5}$"
+Pin = Annotated[int, Field(ge=0, le=LAST_PIN)]
 
 
 class GpioConfig(DeviceConfig):
@@ -58,9 +65,13 @@ class GpioConfig(DeviceConfig):
         default_factory=dict,
         title="Keys",
         description="Pins by key name, in BCM numbers (GPIO17, not the header's pin 11).",
+        examples=[{"call_next": 17}],
     )
     lamps: dict[InputName, Pin] = Field(
-        default_factory=dict, title="Lamps", description="Pins by lamp name, in BCM numbers."
+        default_factory=dict,
+        title="Lamps",
+        description="Pins by lamp name, in BCM numbers.",
+        examples=[{"accepted": 5}],
     )
     keys_active_low: bool = Field(
         default=True,
@@ -75,20 +86,32 @@ class GpioConfig(DeviceConfig):
     lamps_active_low: bool = Field(
         default=False, title="Lamps active low", description="A lit lamp is a pin at 0 V."
     )
-    pigpio: Annotated[str, Field(pattern=r"^[^:/\s]+:[0-9]{1,5}$")] | None = Field(
+    pigpio: Annotated[str, Field(pattern=HOST_AND_PORT_PATTERN)] | None = Field(
         default=None,
         title="pigpio daemon",
         description="host:port of a pigpio daemon that has the pins; without: this machine's own.",
+        examples=["192.0.2.7:8888"],
     )
 
-    @model_validator(mode="after")
-    def _pins_fit(self) -> Self:
-        each_on_its_own(self.keys, "pin")
-        each_on_its_own(self.lamps, "pin")
+    def rules(self) -> list[Callable[[], Iterator[Fault]]]:
+        return [*super().rules(), self._keys_apart, self._lamps_apart, self._lamps_beside_keys]
+
+    def _keys_apart(self) -> Iterator[Fault]:
+        return each_on_its_own("keys", self.keys, "pin", self._free())
+
+    def _lamps_apart(self) -> Iterator[Fault]:
+        return each_on_its_own("lamps", self.lamps, "pin", self._free())
+
+    def _lamps_beside_keys(self) -> Iterator[Fault]:
+        free = self._free()
         for name, pin in self.lamps.items():
             if pin in self.keys.values():
-                raise ValueError(f"lamp {name} is on pin {pin}, which is a key's")
-        return self
+                what = f"lamp {name} is on pin {pin}, which is a key's"
+                yield Fault(("lamps", name), what, {"lamps": moved(self.lamps, name, free)})
+
+    def _free(self) -> Iterator[int]:
+        used = {*self.keys.values(), *self.lamps.values()}
+        return (pin for pin in range(FIRST_PLAIN_PIN, LAST_PIN + 1) if pin not in used)
 
     def claims(self) -> list[str]:
         pins = (*self.keys.values(), *self.lamps.values())

@@ -16,7 +16,7 @@ from typing import Annotated, Protocol
 from urllib.parse import urlsplit
 
 import serial
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 MAX_QUEUED_BYTES = 256 * 1024
 """What may wait for the OS to take it; more means that the far end no longer listens."""
@@ -80,7 +80,9 @@ def check_port(url: str) -> str:
     return url
 
 
-Port = Annotated[str, AfterValidator(check_port)]
+Port = Annotated[
+    str, AfterValidator(check_port), Field(examples=["/dev/serial/by-id/usb-FTDI-if00"])
+]
 """The ``port`` of a driver's configuration: a device path or ``socket://host:port``."""
 
 _EXAMPLES = "'/dev/serial/by-id/usb-…', '/dev/usb/lp0' or 'socket://192.0.2.7:9100'"

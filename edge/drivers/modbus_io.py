@@ -5,14 +5,21 @@ and FC15. Inputs read 1 while their contact is closed to the common terminal.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from contract.names import SLUG_PATTERN, DeviceId, DeviceStatus
-from edge.drivers.config import KEYPAD_ROLES, DeviceConfig, InputName, Role, each_on_its_own
+from edge.drivers.config import (
+    KEYPAD_ROLES,
+    DeviceConfig,
+    Fault,
+    InputName,
+    Role,
+    each_on_its_own,
+)
 from edge.drivers.keypad import KeypadCore
 from edge.drivers.modbus_bus import ModbusBus
 from edge.drivers.modbus_rtu import (
@@ -49,10 +56,16 @@ class ModbusIoConfig(DeviceConfig):
         title="Unit", description="The module's Modbus address; each on a bus has its own."
     )
     keys: dict[InputName, Channel] = Field(
-        default_factory=dict, title="Keys", description="Inputs 0 to 7 by key name."
+        default_factory=dict,
+        title="Keys",
+        description="Inputs 0 to 7 by key name.",
+        examples=[{"call_next": 0}],
     )
     lamps: dict[InputName, Channel] = Field(
-        default_factory=dict, title="Lamps", description="Outputs 0 to 7 by lamp name."
+        default_factory=dict,
+        title="Lamps",
+        description="Outputs 0 to 7 by lamp name.",
+        examples=[{"accepted": 0}],
     )
     keys_active_low: bool = Field(
         default=False, title="Keys active low", description="A pressed key reads 0."
@@ -61,11 +74,16 @@ class ModbusIoConfig(DeviceConfig):
         default=False, title="Lamps active low", description="A lit lamp is an output that is off."
     )
 
-    @model_validator(mode="after")
-    def _channels_fit(self) -> Self:
-        each_on_its_own(self.keys, "input")
-        each_on_its_own(self.lamps, "output")
-        return self
+    def rules(self) -> list[Callable[[], Iterator[Fault]]]:
+        return [*super().rules(), self._inputs_apart, self._outputs_apart]
+
+    def _inputs_apart(self) -> Iterator[Fault]:
+        free = sorted(set(range(CHANNELS)) - set(self.keys.values()))
+        return each_on_its_own("keys", self.keys, "input", free)
+
+    def _outputs_apart(self) -> Iterator[Fault]:
+        free = sorted(set(range(CHANNELS)) - set(self.lamps.values()))
+        return each_on_its_own("lamps", self.lamps, "output", free)
 
     def claims(self) -> list[str]:
         return [f"bus:{self.bus}/unit {self.unit}"]

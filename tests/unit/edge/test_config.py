@@ -209,7 +209,7 @@ def test_ticket_buttons_without_a_printer_are_refused(tmp_path: Path) -> None:
     start = GOOD.index("[devices.printer]")
     end = GOOD.index("[devices.bar-1]")
     problems = problems_of(tmp_path, GOOD[:start] + GOOD[end:])
-    assert "need one printer" in problems["devices"]
+    assert "need a printer" in problems["devices"]
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:

@@ -28,12 +28,14 @@ def wiring(where: Places) -> Wiring:
 @pytest.mark.parametrize("speed", [1.0, 60.0, 120.0])
 def test_the_hall_that_is_written_is_a_good_hall(tmp_path: Path, count: int, speed: float) -> None:
     where = places(tmp_path, count)
+    password = tmp_path / "password"
+    password.write_text("secret\n")
     text = layout.hall_toml(
         where,
         wiring(where),
         speed=speed,
         username=layout.HALL,
-        password_file=tmp_path / "password",
+        password_file=password,
         protocol=5,
     )
     where.hall_config.write_text(text, encoding="utf-8")
