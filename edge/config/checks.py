@@ -226,8 +226,9 @@ def _elsewhere(
     where no such field is found."""
     own = set(table.claims())
     for place, value in _alternatives(path, table):
-        claims = set(table.model_copy(update={place[0]: value}).claims())
-        if claim not in claims and (claims - own).isdisjoint(taken):
+        claims = table.model_copy(update={place[0]: value}).claims()
+        new = set(claims) - own
+        if claim not in claims and new.isdisjoint(taken) and len(set(claims)) == len(claims):
             return place, {place[0]: value}
     return (), {}
 
@@ -246,17 +247,20 @@ def _alternatives(
                     yield (field,), f"{host}:{number}"
         elif isinstance(value, dict):
             for name in value:
-                for number in range(*_span(info)):
+                for number in _others(value[name], info):
                     yield (field, name), {**value, name: number}
         elif type(value) is int:
-            for number in range(*_span(info)):
+            for number in _others(value, info):
                 yield (field,), number
 
 
-def _span(info: FieldInfo) -> tuple[int, int]:
+def _others(number: int, info: FieldInfo) -> Iterator[int]:
+    """Numbers that the field may have as well, beginning with the next."""
     bounds = bounds_of(info)
     low = int(bounds.low or 0)
-    return low, min(int(bounds.high if bounds.high is not None else low), low + 300) + 1
+    high = int(bounds.high) if bounds.high is not None else number
+    yield from range(number + 1, min(high, number + 300) + 1)
+    yield from range(low, min(number, low + 300))
 
 
 def _port_for(name: str) -> str:

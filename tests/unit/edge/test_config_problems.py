@@ -4,14 +4,17 @@ import copy
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import model_validator
 
 from edge.config import ConfigInvalid, Problem, load
 from edge.config.toml import toml_value
+from edge.drivers.config import DeviceConfig
+from edge.drivers.registry import Driver, drivers
 
 GOOD = """
 [hall]
@@ -158,6 +161,10 @@ def pasted(file: dict[str, Any], problem: Problem) -> dict[str, Any]:
             here = here[part] if isinstance(here.get(part), dict) else here
         if "\n" not in problem.example:
             here[head[-1]] = here.pop(path[-1])
+        elif head == path:
+            for part in path[:-1]:
+                right = right[part]
+            here.update(right)
         else:
             if not isinstance(file.get(path[0]), dict):
                 file.pop(path[0], None)
@@ -463,6 +470,40 @@ def test_a_really_bad_file_needs_one_round(tmp_path: Path) -> None:
     }
     assert by_key.keys() == expected.keys()
     assert {key for key, words in expected.items() if words not in by_key[key]} == set()
+
+
+def test_a_place_that_is_taken_is_given_the_next_free_one(tmp_path: Path) -> None:
+    file = changed(good(), ("devices", "far", "pigpio"), LEAVE_OUT)
+    (problem,) = problems_of(tmp_path, file)
+    assert problem.example == "keys = { call_next = 19, start = 18 }"
+    file = changed(good(), ("devices", "evaluator-1", "unit"), 1)
+    (problem,) = problems_of(tmp_path, file)
+    assert problem.example == "unit = 2"
+
+
+class Teapot(DeviceConfig):
+    """A driver of somebody else, whose rule is a validator of pydantic's."""
+
+    driver: Literal["teapot"]
+    spout: Literal["left", "right"]
+    litres: float = 1.0
+
+    @model_validator(mode="after")
+    def _not_too_full(self) -> "Teapot":
+        if self.litres > 2:
+            raise ValueError("it would spill")
+        return self
+
+
+def test_the_rules_of_somebody_elses_driver_are_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teapot = Driver(Teapot, lambda *_: pytest.fail("a check builds nothing"))
+    known = {**drivers(), "teapot": teapot}
+    monkeypatch.setattr("edge.drivers.registry.drivers", lambda: known)
+    table = {"driver": "teapot", "role": "call_screen", "window": 1, "spout": "left", "litres": 3}
+    (problem,) = assert_examples_are_right(tmp_path, changed(good(), ("devices", "bar-1"), table))
+    assert (problem.key, problem.what) == ("devices.bar-1", "it would spill")
 
 
 def test_ranges_that_share_one_number_overlap(tmp_path: Path) -> None:
