@@ -176,7 +176,7 @@ class GpioKeypad:
         except Exception as error:  # lost, or a bug of which the supervisor says that it is one
             if isinstance(error, OSError):
                 pins.lost()
-            self._core.absent(str(error))
+            self._core.absent(str(error), asyncio.get_running_loop().time())
             raise
         finally:
             self._edges.close()

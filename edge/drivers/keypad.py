@@ -72,9 +72,9 @@ class KeypadCore:
         else:
             self.health.report(DeviceStatus.ONLINE)
 
-    def absent(self, why: str) -> None:
+    def absent(self, why: str, at: float) -> None:
         """The keypad is away; what its keys do now, nobody knows."""
-        self._filter.forget()
+        self._filter.forget(at)
         self.health.report(DeviceStatus.OFFLINE, why)
 
     def counters(self) -> dict[str, int]:

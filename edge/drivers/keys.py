@@ -13,6 +13,9 @@ STUCK_SECONDS = 10.0
 BLINK_SECONDS = 0.5
 """Each of the two halves."""
 FLASH_SECONDS = 0.3
+SHORT_ABSENCE_SECONDS = 2.0
+"""A key that was up before the wire was lost, and is down when it is back so soon, was pressed by
+somebody who is still there and waits for an answer."""
 
 
 class KeyChange(StrEnum):
@@ -39,6 +42,8 @@ class _Contact:
     candidate_since: float | None = None
     """Since when the other level than ``down`` is seen without a break."""
     stuck: bool = False
+    up_until: float | None = None
+    """It was up when it was lost from sight, and when that was."""
 
 
 class KeyFilter:
@@ -49,7 +54,8 @@ class KeyFilter:
     than contacts bounce, ``press_seconds=0`` takes the first sight of a key that is down: then a
     short tap needs one poll to be noticed, and the bounce is held off by the release alone.
 
-    A key that is down when it is first seen was not pressed now: it must be released first.
+    A key that is down when it is first seen was not pressed now: it must be released first. Only
+    one that was up until it was lost from sight, ``SHORT_ABSENCE_SECONDS`` ago or less, was.
     Bounded by construction: the keys are fixed, and a chattering key gives at most one press per
     ``press_seconds + release_seconds``.
     """
@@ -75,7 +81,7 @@ class KeyFilter:
         contact = self._contacts[key]
         events = self._settle(key, contact, at)
         if contact.down is None:
-            contact.down, contact.down_since = down, at
+            self._first_seen(contact, down, at)
         elif down == contact.down:
             if contact.candidate_since is not None:
                 contact.candidate_since = None
@@ -101,10 +107,18 @@ class KeyFilter:
         """The keys that are stuck now."""
         return frozenset(key for key, contact in self._contacts.items() if contact.stuck)
 
-    def forget(self) -> None:
+    def forget(self, at: float) -> None:
         """The levels are unknown from now on (the wire is down): begin anew, keep the counts."""
-        for key in self._contacts:
-            self._contacts[key] = _Contact()
+        for key, contact in self._contacts.items():
+            up_until = at if contact.down is False else contact.up_until
+            self._contacts[key] = _Contact(up_until=up_until)
+
+    def _first_seen(self, contact: _Contact, down: bool, at: float) -> None:
+        up_until, contact.up_until = contact.up_until, None
+        if down and up_until is not None and at - up_until <= SHORT_ABSENCE_SECONDS:
+            contact.down, contact.candidate_since = False, at
+        else:
+            contact.down, contact.down_since = down, at
 
     def _due(self, contact: _Contact) -> float | None:
         if contact.candidate_since is not None:

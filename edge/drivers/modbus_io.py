@@ -208,7 +208,7 @@ class ModbusKeypad:
         self._levels = None
         self._written = None
         self._refused.clear()
-        self._core.absent(why)
+        self._core.absent(why, asyncio.get_running_loop().time())
 
     def _outputs(self, at: float) -> tuple[bool, ...]:
         """All eight; one without a lamp is off."""

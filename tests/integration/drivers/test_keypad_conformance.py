@@ -14,6 +14,7 @@ import pytest
 from gpiozero.pins.mock import MockFactory
 
 from contract.names import DeviceStatus
+from edge.drivers import keys
 from edge.drivers.gpio import GpioConfig, GpioKeypad
 from edge.drivers.modbus_bus import BusConfig, ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
@@ -320,20 +321,37 @@ async def test_a_key_that_is_held_while_the_wire_is_lost_is_no_second_press(
 
 
 @on_every_wire
-async def test_a_key_that_went_down_while_the_wire_was_lost_is_no_press(rig: Rig, log: Log) -> None:
-    await rig.lose()
-    await log.status("pad", DeviceStatus.OFFLINE)
-    rig.level("call_next", True)
-    await rig.restore()
-    await log.status("pad", DeviceStatus.ONLINE)
-    await tap(rig, "finish")
-    await log.until(lambda: "finish" in keys_of(log))
-    rig.level("call_next", False)
-    await rig.arrived()
-    await asyncio.sleep(0.15)
-    await tap(rig, "call_next")
-    await log.until(lambda: "call_next" in keys_of(log))
-    assert keys_of(log) == ["finish", "call_next"]
+async def test_a_key_that_went_down_while_the_wire_was_lost_for_a_moment_is_a_press(
+    rig: Rig, log: Log
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "SHORT_ABSENCE_SECONDS", 60.0)
+        await rig.lose()
+        await log.status("pad", DeviceStatus.OFFLINE)
+        rig.level("call_next", True)
+        await rig.restore()
+        await log.until(lambda: keys_of(log) == ["call_next"])
+
+
+@on_every_wire
+async def test_a_key_that_went_down_while_the_wire_was_lost_for_long_is_no_press(
+    rig: Rig, log: Log
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "SHORT_ABSENCE_SECONDS", 0.0)
+        await rig.lose()
+        await log.status("pad", DeviceStatus.OFFLINE)
+        rig.level("call_next", True)
+        await rig.restore()
+        await log.status("pad", DeviceStatus.ONLINE)
+        await tap(rig, "finish")
+        await log.until(lambda: "finish" in keys_of(log))
+        rig.level("call_next", False)
+        await rig.arrived()
+        await asyncio.sleep(0.15)
+        await tap(rig, "call_next")
+        await log.until(lambda: "call_next" in keys_of(log))
+        assert keys_of(log) == ["finish", "call_next"]
 
 
 @on_every_wire

@@ -98,6 +98,16 @@ async def test_a_tap_is_a_press() -> None:
 
 
 @in_virtual_time
+async def test_a_finger_that_waits_for_a_unit_that_was_away_for_a_moment_is_heard() -> None:
+    async with running(DESKS) as bus:
+        bus.line.absent.add(2)
+        await bus.log.status("unit-2", DeviceStatus.OFFLINE)
+        bus.line.modules[2].inputs[0] = True
+        await bus.back(2)
+        assert bus.log.presses == [("unit-2", "call_next")]
+
+
+@in_virtual_time
 async def test_twelve_units_are_looked_at_in_less_than_the_shortest_tap() -> None:
     async with running(TWELVE) as bus:
         assert max((await bus.runs(10)).values()) < SHORTEST_TAP_SECONDS

@@ -143,9 +143,30 @@ def test_a_flood_of_edges_gives_no_press_and_is_counted() -> None:
 def test_forgetting_the_levels_makes_a_held_key_no_second_press() -> None:
     keys = at_rest("call", press_seconds=0.0)
     assert keys.sample("call", True, 1.0) == [KeyEvent("call", PRESSED)]
-    keys.forget()
-    assert keys.sample("call", True, 5.0) == []
+    keys.forget(1.5)
+    assert keys.sample("call", True, 2.0) == []
     assert keys.presses == 1
+
+
+def test_a_key_that_went_down_while_the_wire_was_lost_for_a_moment_was_pressed() -> None:
+    keys = at_rest("call", press_seconds=0.0)
+    keys.forget(10.0)
+    keys.forget(11.5)  # said twice: it was not seen in between
+    assert keys.sample("call", True, 12.0) == [KeyEvent("call", PRESSED)]
+
+
+def test_a_key_that_is_down_after_a_long_absence_must_be_released_first() -> None:
+    keys = at_rest("call", press_seconds=0.0)
+    keys.forget(10.0)
+    assert keys.sample("call", True, 12.1) == []
+    keys.sample("call", False, 13.0)
+    assert keys.sample("call", True, 14.0) == [KeyEvent("call", PRESSED)]
+
+
+def test_a_key_that_was_never_seen_before_the_wire_was_lost_must_be_released_first() -> None:
+    keys = KeyFilter(["call"], press_seconds=0.0)
+    keys.forget(10.0)
+    assert keys.sample("call", True, 10.1) == []
 
 
 def test_a_key_that_is_not_wired_is_a_programming_error() -> None:
