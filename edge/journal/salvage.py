@@ -47,7 +47,8 @@ class LeftOut:
         days = " and ".join(map(str, self.days))
         return (
             f"On {days} the {self.count} numbers behind each that was found are left out, because "
-            "they may be on somebody's paper: where too few remain, give the service more numbers"
+            "they may be on somebody's paper: where too few remain, give the service more numbers. "
+            f"What was issued after {self.days[-1]}, if anything, is not known"
         )
 
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contract.commands import CloseDay, IssueTicket, OpenDay
@@ -134,6 +134,31 @@ async def test_where_the_guard_is_damaged_too_numbers_that_may_be_out_are_left_o
     await append_new(path, hall)
 
 
+async def test_as_many_numbers_are_left_out_as_lost_events_may_have_spent(tmp_path: Path) -> None:
+    path, hall = tmp_path / "journal.db", a_day("a" * 201 + "b")
+    await written(path, hall)
+    first, behind = (position_of(hall, number, "issued") for number in ("A002", "B001"))
+    damage(path, range(first, behind), guard_too=True)
+    result = rescued(path)
+    assert result.left_out is not None
+    assert result.left_out.count == 50 + 200 * 3 // 2
+    await going_on(path, hall)
+    assert hall.ticket(hall.take_number("a")).number == "A352"
+
+
+async def test_a_guard_that_does_not_know_what_was_found_is_not_trusted(tmp_path: Path) -> None:
+    path, hall = tmp_path / "journal.db", a_day("aaa")
+    await written(path, hall)
+    damage(
+        path, [position_of(hall, "A003", kind) for kind in ("issued", "printed")], guard_too=False
+    )
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM numbers")
+    assert rescued(path).left_out is not None
+    await going_on(path, hall)
+    assert hall.ticket(hall.take_number("a")).number > "A003"
+
+
 async def test_a_gap_of_long_ago_costs_todays_numbers_no_more_than_the_tail(
     tmp_path: Path,
 ) -> None:
@@ -199,6 +224,9 @@ def test_whatever_is_lost_no_number_comes_twice_on_a_day(
     lost = data.draw(st.sets(st.sampled_from(places), max_size=12), label="lost")
     if data.draw(st.booleans(), label="the tail too"):
         lost |= set(range(data.draw(st.sampled_from(places), label="tail"), places.stop))
+    days = [getattr(event, "business_day", MONDAY) for event in hall.events]
+    found = [day for place, day in enumerate(days, start=1) if place not in lost]
+    assume(max(found) >= max(days) - timedelta(days=1))  # of the days behind nothing is known
     guard_too, saved = data.draw(st.booleans()), data.draw(st.booleans())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.db"

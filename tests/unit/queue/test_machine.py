@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -404,5 +405,6 @@ class QueueMachine(RuleBasedStateMachine):
         assert state == self.state, "replaying the events gives another state"
 
 
+@pytest.mark.timeout(7200 if LONG else 300)
 def test_whatever_people_and_clocks_do_the_hall_stays_sound() -> None:
     run_state_machine_as_test(QueueMachine, settings=PROFILE)
