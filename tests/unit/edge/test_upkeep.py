@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,20 @@ async def test_a_clock_that_is_set_forward_throws_nobody_out(scene: Scene) -> No
     await keeper.check()
     assert scene.controller.state.lines.count("a") == 1
     assert scene.controller.state.business_day == MONDAY
+
+
+async def test_a_clock_that_was_a_month_ahead_is_set_right_and_so_is_the_day(scene: Scene) -> None:
+    keeper = DayKeeper(scene.controller, scene.clock)
+    await keeper.check()
+    scene.clock.step_wall(30 * DAY_SECONDS)
+    await keeper.check()
+    scene.clock.advance(3600)
+    scene.clock.step_wall(-30 * DAY_SECONDS)
+    await keeper.check()
+    wrong = MONDAY + timedelta(days=30)
+    opened = [day for name, day in scene.days() if name == "DayOpened"]
+    assert opened == [MONDAY, wrong, MONDAY]
+    assert scene.controller.state.phase is HallPhase.OPEN
 
 
 async def test_a_journal_that_refuses_leaves_the_day_for_the_next_check(scene: Scene) -> None:
