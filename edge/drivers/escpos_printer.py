@@ -146,8 +146,8 @@ class EscposPrinter:
     counted, and no later ticket is taken for printed by it.
 
     Counters: ``opened``, ``printed``, ``failed``, ``reprinted``, ``polls_unanswered``,
-    ``clear_unconfirmed``, ``printed_after_void``, ``barriers_doubted``, ``qr_omitted``,
-    ``bytes_garbage``, ``replies_unexpected``.
+    ``clear_unconfirmed``, ``printed_after_void``, ``barriers_doubted``, ``statuses_doubted``,
+    ``qr_omitted``, ``bytes_garbage``, ``replies_unexpected``.
     """
 
     def __init__(
@@ -260,6 +260,9 @@ class EscposPrinter:
                 self._answers.append(byte)
                 if len(self._answers) >= 4:
                     self._answered.set()
+            case AutomaticStatus() if not self._config.automatic_status:
+                self._health.count("replies_unexpected")
+                self._odd_bytes += 4
             case AutomaticStatus(octets):
                 self._health.report(*status_of_automatic(octets))
             case BuffersCleared():
@@ -325,7 +328,7 @@ class EscposPrinter:
         """Ask and learn from the answer; no answer is no status, neither good nor bad."""
         if await self._answers_within(link) or await self._answers_within(link):
             self._misses = 0
-            self._health.report(*status_of_answers(self._answers))
+            await self._believe(link, *status_of_answers(self._answers))
         else:
             self._misses += 1
             self._health.count("polls_unanswered")
@@ -338,6 +341,15 @@ class EscposPrinter:
         if self._polls_not_ready >= _POLLS_PER_CLEAR:
             self._polls_not_ready = 0
             await self._reset(link)
+
+    async def _believe(self, link: Link, status: DeviceStatus, detail: str) -> None:
+        """News is asked for twice: noise can make four bytes that look like answers, too."""
+        if status is not self._health.status:
+            again = await self._answers_within(link)
+            if not again or status_of_answers(self._answers)[0] is not status:
+                self._health.count("statuses_doubted")
+                return
+        self._health.report(status, detail)
 
     async def _answers_within(self, link: Link) -> bool:
         """Ask once; one byte lost on the wire is no reason to doubt the printer."""

@@ -358,6 +358,8 @@ class Scripted:
     def __init__(self, plug: Plug) -> None:
         self.plug = plug
         self.status = bytes.fromhex("12121212")
+        self.lies: list[bytes] = []
+        """Answered first, one each time."""
         self.received = b""
         self._fresh = b""
         asyncio.get_running_loop().add_reader(plug.master, self._readable)
@@ -369,7 +371,7 @@ class Scripted:
         at = self._fresh.rfind(b"\x10\x04\x04")
         if at >= 0:
             self._fresh = self._fresh[at + 3 :]
-            self.plug.send(self.status)
+            self.plug.send(self.lies.pop(0) if self.lies else self.status)
 
     @property
     def barriers(self) -> int:
@@ -387,6 +389,18 @@ async def plug(tmp_path: Path) -> AsyncIterator[Plug]:
     plug = Plug(tmp_path)
     yield plug
     plug.pull()
+
+
+async def test_a_status_that_noise_made_once_is_no_news(plug: Plug) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        for doubted, noise in enumerate(("1a32127e", "16361212", "12123212"), start=1):
+            far.lies.append(bytes.fromhex(noise))
+            await until(lambda n=doubted: printer.counters().get("statuses_doubted") == n)  # type: ignore[misc]
+        plug.send(bytes.fromhex("10000c00"))  # an automatic status that nobody has switched on
+        await until(lambda: printer.counters().get("replies_unexpected", 0) > 0)
+        assert statuses.seen == [DeviceStatus.ONLINE]
 
 
 async def test_the_late_barrier_of_a_void_ticket_confirms_no_other(plug: Plug) -> None:
