@@ -74,6 +74,19 @@ async def run_hall(config: HallConfig, clock: Clock, stop: asyncio.Event) -> Non
         await journal.close()
 
 
+_TELL_EVERY_EVENTS = 5_000
+_MORE_TIME_SECONDS = 60
+
+
+def _tell_progress(done: int, of: int) -> None:
+    """A new version replays the whole past once: the service manager must not take a start that
+    goes on for one that hangs, nor people either."""
+    more_time = f"EXTEND_TIMEOUT_USEC={_MORE_TIME_SECONDS * 1_000_000}"
+    notify(more_time, status=f"replaying the journal: {done:,} of {of:,} events")
+    if done % (20 * _TELL_EVERY_EVENTS) == 0:
+        log.info("replaying the journal: %s of %s events", f"{done:,}", f"{of:,}")
+
+
 async def restore(journal: Journal) -> tuple[HallState, int]:
     """The state that the journal's events make, and the position of the last: the newest usable
     snapshot and the tail behind it. What the journal guards as spent is known to be."""
@@ -81,6 +94,8 @@ async def restore(journal: Journal) -> tuple[HallState, int]:
     anew = state is None
     state = state or HallState()
     async for at, event in journal.events_since(position):
+        if at % _TELL_EVERY_EVENTS == 0:
+            _tell_progress(at, journal.position)
         try:
             state, position = apply(state, event), at
         except ImpossibleEvent as impossible:

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
-from itertools import count
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -37,7 +36,6 @@ def contradictions(config: HallConfig, file: File) -> Iterator[Problem]:
     if "windows" in complete:
         yield from as_far_as_read(lambda: _unserved(draft))
     yield from _overlapping_numbers(draft)
-    yield from _clerks_at_two_windows(draft)
     for name, device in draft.devices.items():
         yield from as_far_as_read(partial(_wrong_keys, name, device, draft))
         yield from as_far_as_read(partial(_wrong_window, name, device, draft))
@@ -102,27 +100,6 @@ def _overlapping_numbers(config: HallConfig) -> Iterator[Problem]:
                     if numbers[1] <= HIGHEST_NUMBER
                     else line_of("prefix", free),
                 )
-
-
-def _clerks_at_two_windows(config: HallConfig) -> Iterator[Problem]:
-    seats: dict[str, int] = {}
-    for number, window in config.windows.items():
-        clerk = window.__dict__.get("clerk")
-        if clerk is None:
-            continue
-        if clerk in seats:
-            yield Problem(
-                f"windows.{number}.clerk",
-                f"{clerk} is the clerk of window {seats[clerk]} too; a clerk can be signed on at "
-                "one window only",
-                line_of("clerk", _another_clerk(config)),
-            )
-        seats.setdefault(clerk, number)
-
-
-def _another_clerk(config: HallConfig) -> str:
-    taken = {window.__dict__.get("clerk") for window in config.windows.values()}
-    return next(str(number) for number in count(1001) if str(number) not in taken)
 
 
 def _wrong_keys(name: str, device: DeviceConfig, config: HallConfig) -> Iterator[Problem]:
@@ -345,6 +322,7 @@ def _warnings(config: HallConfig) -> Iterator[str]:
             yield f"windows.{number}: nobody can call there, no caller belongs to it"
         elif window.clerk is None:
             yield f"windows.{number}: no clerk is set, so the sign_on key there does nothing"
+    yield from _clerks_at_two_windows(config)
     for name, bus in config.buses.items():
         polls = [
             device.poll()
@@ -363,3 +341,16 @@ def _warnings(config: HallConfig) -> Iterator[str]:
         yield "uplink: there is none, so the centre will hear nothing of this hall"
     elif config.uplink.tls is None and config.uplink.host not in {"localhost", "127.0.0.1", "::1"}:
         yield "uplink: no TLS, so the password crosses the network in the clear"
+
+
+def _clerks_at_two_windows(config: HallConfig) -> Iterator[str]:
+    seats: dict[str, int] = {}
+    for number, window in config.windows.items():
+        if window.clerk is None:
+            continue
+        if window.clerk in seats:
+            yield (
+                f"windows.{number}.clerk: {window.clerk} is the clerk of window "
+                f"{seats[window.clerk]} too, and can be signed on at one of them only"
+            )
+        seats.setdefault(window.clerk, number)

@@ -230,6 +230,14 @@ def test_what_may_disappoint_is_a_warning_not_an_error(tmp_path: Path) -> None:
     assert "no TLS" in found
 
 
+def test_one_clerk_at_two_windows_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    windows = '\n[windows.8]\nskills = "all"\nclerk = "1001"\n'
+    file.write_text(GOOD + windows, encoding="utf-8")
+    found = "\n".join(warnings(load(file)))
+    assert "windows.8.clerk: 1001 is the clerk of window" in found
+
+
 def test_a_journal_on_a_disk_that_forgets_is_told_from_one_that_does_not() -> None:
     mounts = "/dev/sda1 / ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\noverlay /srv overlay rw 0 0\n"
     assert file_system_of(Path("/run/nowserving/journal.db"), mounts) == "tmpfs"

@@ -25,6 +25,7 @@ from contract.commands import (
     Start,
 )
 from contract.names import WindowState
+from edge import bootstrap
 from edge.bootstrap import restore
 from edge.clock import ManualClock
 from edge.controller import Controller
@@ -35,6 +36,7 @@ from edge.queue.state import HallState
 from edge.upkeep import SnapshotKeeper
 from tests.support.hall import MONDAY, MORNING, make_plan, ulid
 from tests.support.hall_events import device, epochs
+from tests.support.service_manager import service_manager
 from tests.support.walks import CLERKS, commands, plans
 
 HALL = "riverside"
@@ -117,6 +119,20 @@ async def test_what_happened_after_the_snapshot_is_there_after_a_power_cut(
         assert (state, position) == scene.now
     assert state.window(1).state is WindowState.SERVING
     assert set(state.tickets) == {ulid(1), ulid(2)}
+
+
+async def test_a_start_that_replays_the_past_asks_the_service_manager_for_time(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "_TELL_EVERY_EVENTS", 2)
+    async with at_work(path, make_plan()) as scene:
+        await scene.do(OpenDay(business_day=MONDAY), SignOn(window=1, clerk="1001"))
+        await scene.ticket(1)
+    with service_manager(tmp_path, monkeypatch, watchdog_seconds=10) as manager:
+        await restored(path)
+        told = (await manager.hear()).decode()
+    assert "EXTEND_TIMEOUT_USEC=60000000" in told
+    assert "STATUS=replaying the journal: 2 of 5 events" in told
 
 
 async def test_a_restored_hall_goes_on_and_is_restored_again(path: Path) -> None:
