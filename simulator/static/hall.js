@@ -122,16 +122,16 @@ let centreWanted = null; // until somebody says otherwise, there where there is 
 function showCentre() {
   const url = sections.hall?.centre_url;
   const show = Boolean(url) && (centreWanted ?? WIDE.matches);
-  byId("centre").hidden = !show;
+  if (byId("centre").hidden === show) byId("centre").hidden = !show;
   document.body.classList.toggle("with-centre", show);
   const button = byId("centre-toggle");
-  button.setAttribute("aria-expanded", String(show));
+  setAttribute(button, "aria-expanded", String(show));
   setText(button, word(show ? "hideCentre" : "showCentre"));
   setText(byId("centre-title"), word("centre"));
   setText(byId("centre-link"), word("openCentre"));
-  byId("centre-frame").title = word("centre");
+  setAttribute(byId("centre-frame"), "title", word("centre"));
   if (!url) return;
-  byId("centre-link").href = url;
+  setAttribute(byId("centre-link"), "href", url);
   const ready = sections.programs?.centre.ready;
   if (show && ready && byId("centre-frame").src !== url) byId("centre-frame").src = url;
 }
@@ -278,7 +278,7 @@ function show(changed, all) {
   const any = (...wanted) => wanted.some((name) => changed.has(name));
   if (any("hall")) showHall();
   if (any("programs", "broker")) showPrograms();
-  if (any("programs") || byId("centre-link").href !== all.hall.centre_url) showCentre();
+  if (any("programs") || byId("centre-link").getAttribute("href") !== all.hall.centre_url) showCentre();
   if (any("dispenser")) showDispenser(all.dispenser, all.services);
   if (any("printer")) showPrinter(all.printer, all);
   let windows = false;
