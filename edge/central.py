@@ -1,5 +1,6 @@
 """Commands from the centre: looked at as what a stranger sent, and answered one by one."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class CentralCommands:
         self._clock = clock
         self._started = clock.now()
         self._taken: dict[str, _Taken] = {}
+        self._doing: set[asyncio.Task[CentralReply]] = set()
 
     async def answer(
         self, command_id: str, payload: bytes, *, retained: bool
@@ -86,7 +88,15 @@ class CentralCommands:
         return reply
 
     async def _take(self, command: CentralCommand) -> CentralReply:
+        """In a task of its own: the connection may be lost before the answer, and with it whoever
+        waits here, but what became of the command is to be known."""
         taken = self._taken[command.id] = _Taken(command.expires_at)
+        doing = asyncio.create_task(self._do(command, taken), name=f"command {command.id}")
+        self._doing.add(doing)
+        doing.add_done_callback(self._doing.discard)
+        return await asyncio.shield(doing)
+
+    async def _do(self, command: CentralCommand, taken: "_Taken") -> CentralReply:
         outcome = await self._submit(command.body)
         if isinstance(outcome, Refusal):
             taken.detail = f"this id was taken before: {outcome}"

@@ -103,7 +103,11 @@ class SessionLost(Exception):
 
 
 class ConnectRefused(SessionLost):
-    """The broker is there and won't have us: user, password, client id."""
+    """The broker is there and won't have us: ``code`` is MQTT 5's reason for it (table 3-1)."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class BrokerUnreachable(SessionLost):
@@ -496,7 +500,8 @@ class _PahoSession:
     ) -> None:  # fmt: skip
         self._packets += 1
         if reason.is_failure:
-            self._lose(ConnectRefused(f"{self._broker} refused {self._user}: {reason}"))
+            text = f"{self._broker} refused {self._user}: {reason}"
+            self._lose(ConnectRefused(text, reason.value))
         elif not self._connack.done():
             self._largest_packet = getattr(properties, "MaximumPacketSize", 0)
             self._connack.set_result(None)

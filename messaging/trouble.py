@@ -13,6 +13,9 @@ from messaging.session import (
 
 AGAIN_AFTER_SECONDS = 3600.0
 """A trouble that lasts is said again: whoever looks for it in the log of today finds it."""
+UNSUPPORTED_PROTOCOL_VERSION, CLIENT_ID_NOT_VALID = 0x84, 0x85
+NOT_THIS_USER = frozenset({0x86, 0x87, 0x8A, 0x8C})
+"""Bad user name or password, not authorized, banned, bad authentication method."""
 DIFFERENT = 20
 """Texts that are remembered; a trouble with more faces than that is said more often."""
 
@@ -50,6 +53,12 @@ def explained(error: SessionLost | SubscribeRefused, config: MqttConfig, section
 
 
 def _where_to_look(error: SessionLost | SubscribeRefused, config: MqttConfig, section: str) -> str:
+    if isinstance(error, ConnectRefused) and error.code == UNSUPPORTED_PROTOCOL_VERSION:
+        return f"Look at protocol in [{section}]: this broker speaks another version of MQTT"
+    if isinstance(error, ConnectRefused) and error.code == CLIENT_ID_NOT_VALID:
+        return "Look at which client ids the broker takes"
+    if isinstance(error, ConnectRefused) and error.code not in NOT_THIS_USER:
+        return "Look at the broker's own log"
     if isinstance(error, ConnectRefused):
         keys = "username and password_file"
         if config.tls is not None and config.tls.cert_file is not None:

@@ -1,5 +1,6 @@
 """Commands from the centre: taken once, while they are good, and refused by name otherwise."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -30,9 +31,12 @@ class Hall:
         self.clock = ManualClock(START)
         self.asked: list[Command] = []
         self.central = CentralCommands(self.submit, self.clock)
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def submit(self, command: Command) -> Sequence[HallEvent] | Refusal:
         self.asked.append(command)
+        await self.answers.wait()
         if isinstance(command, CallNext):
             return (called(7, command.window),)
         return Refusal(reason=RefusalReason.DAY_ALREADY_OPEN, command=command.command)
@@ -102,6 +106,25 @@ async def test_who_lost_the_reply_and_asks_again_is_told_what_the_command_led_to
     refused = hall.command(2, body=OpenDay(business_day=DAY))
     await hall.send(refused)
     assert "day_already_open" in (await hall.refusal(refused)).detail
+
+
+async def test_what_a_command_led_to_is_known_also_when_the_connection_was_lost_meanwhile(
+    hall: Hall,
+) -> None:
+    hall.answers.clear()
+    asking = asyncio.create_task(hall.send(hall.command(1)))
+    while not hall.asked:
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert "being done" in (await hall.refusal(hall.command(1))).detail
+    hall.answers.set()
+    async with asyncio.timeout(10):
+        while "being done" in (await hall.refusal(hall.command(1))).detail:
+            await asyncio.sleep(0)
+    again = await hall.send(hall.command(1))
+    assert again.event_types == ("hall.ticket.called.v1",)
+    assert len(hall.asked) == 1
 
 
 async def test_a_command_that_is_late_is_refused(hall: Hall) -> None:

@@ -61,8 +61,11 @@ def test_what_is_remembered_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("error", "config", "look"),
     [
-        (ConnectRefused("no"), PLAIN, "username and password_file in [uplink]"),
-        (ConnectRefused("no"), TLS, "cert_file, in [uplink]"),
+        (ConnectRefused("no", 0x86), PLAIN, "username and password_file in [uplink]"),
+        (ConnectRefused("no", 0x87), TLS, "cert_file, in [uplink]"),
+        (ConnectRefused("no", 0x84), PLAIN, "protocol in [uplink]"),
+        (ConnectRefused("no", 0x85), PLAIN, "client ids"),
+        (ConnectRefused("no", 0x97), PLAIN, "log"),
         (BrokerUnreachable("no"), PLAIN, "host and port in [uplink]"),
         (BrokerUnreachable("no"), TLS, "host, port and the TLS files in [uplink]"),
         (SubscribeRefused("no"), PLAIN, "username in [uplink]"),
