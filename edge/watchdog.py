@@ -1,13 +1,12 @@
 """Feeds systemd's watchdog, but only while the queue and the journal answer."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
 from contract.commands import Refusal, RefusalReason
 from edge.controller import Controller, Outcome
 from edge.journal.errors import JournalError
-from messaging.service_notify import notify, watchdog_seconds
+from messaging import service_notify
 
 log = logging.getLogger(__name__)
 
@@ -17,27 +16,23 @@ async def feed_watchdog(
 ) -> None:
     """Run until cancelled; returns at once where nobody watches.
 
-    A question goes through the writer's own queue and then one to the database, both within a
-    third of the watchdog's time: an event loop that turns without working is not fed.
+    A question goes through the writer's own queue and then one to the database: an event loop that
+    turns without working is not fed.
     """
-    limit = watchdog_seconds()
-    if limit is None:
-        return
-    while True:
+
+    async def answers() -> bool:
         try:
-            async with asyncio.timeout(limit / 3):
-                outcome = await controller.record()
-                await check_journal()
-        except TimeoutError:
-            log.critical("queue or journal have not answered within %.1f s", limit / 3)
+            outcome = await controller.record()
+            await check_journal()
         except JournalError as error:
             log.critical("the journal does not answer as it should: %s", error)
-        else:
-            if _the_writer_answered(outcome):
-                notify("WATCHDOG=1")
-            else:
-                log.critical("the queue does not take the watchdog's question: %s", outcome)
-        await asyncio.sleep(limit / 3)
+            return False
+        if not _the_writer_answered(outcome):
+            log.critical("the queue does not take the watchdog's question: %s", outcome)
+            return False
+        return True
+
+    await service_notify.feed_watchdog(answers, "queue or journal have")
 
 
 def _the_writer_answered(outcome: Outcome) -> bool:

@@ -2,14 +2,14 @@
 
 One datagram of ``NAME=value`` lines to the socket that ``NOTIFY_SOCKET`` names, see sd_notify(3).
 Both daemons use it: ``notify("READY=1", status="6 windows")`` once everything runs,
-``notify("WATCHDOG=1")`` from the event loop while the queue and the journal answer (every
-``watchdog_seconds() / 2``), ``notify("STOPPING=1")`` at the beginning of the end.
+``feed_watchdog`` while what matters answers, ``notify("STOPPING=1")`` at the beginning of the end.
 """
 
+import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 log = logging.getLogger(__name__)
 
@@ -54,3 +54,28 @@ def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> float | None:
     if not microseconds or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(microseconds) / 1_000_000
+
+
+async def feed_watchdog(answers: Callable[[], Awaitable[bool]], who: str) -> None:
+    """Send ``WATCHDOG=1`` whenever ``answers()`` is true, until cancelled; returns at once where
+    nobody watches.
+
+    One that is slow is waited for, so that a stall shorter than five sixths of the limit is
+    survived: whoever answers at all is alive. One that never answers is never asked again, and the
+    manager restarts us. ``who`` has not answered is said in the log after a third of the limit.
+    ``answers`` says itself why it is false.
+    """
+    limit = watchdog_seconds()
+    if limit is None:
+        return
+    loop = asyncio.get_running_loop()
+    while True:
+        late = loop.call_later(
+            limit / 3, log.critical, "%s not answered within %.1f s", who, limit / 3
+        )
+        try:
+            if await answers():
+                notify("WATCHDOG=1")
+        finally:
+            late.cancel()
+        await asyncio.sleep(limit / 6)

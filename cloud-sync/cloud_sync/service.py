@@ -16,7 +16,7 @@ from cloud_sync.live import Live
 from cloud_sync.store import Store
 from cloud_sync.store.sqlite import SqliteStore
 from cloud_sync.web import Health, PageSettings, serve
-from messaging.service_notify import notify, watchdog_seconds
+from messaging.service_notify import feed_watchdog, notify
 from messaging.session import Backoff, MqttConfig, Session, SessionLost, SubscribeRefused, connect
 from messaging.trouble import Trouble, explained
 
@@ -164,15 +164,13 @@ async def _feed_watchdog(store: Store) -> None:
 
     Whoever writes is asked, too: pages go on while nothing that halls send is kept.
     """
-    limit = watchdog_seconds()
-    while limit is not None:
+
+    async def answers() -> bool:
         try:
-            async with asyncio.timeout(limit / 3):
-                await store.check()
-        except TimeoutError:
-            log.critical("the database has not answered within %.1f s", limit / 3)
+            await store.check()
         except (sqlite3.Error, OSError) as error:
             log.error("the watchdog is not fed: %r", error)
-        else:
-            notify("WATCHDOG=1")
-        await asyncio.sleep(limit / 3)
+            return False
+        return True
+
+    await feed_watchdog(answers, "the database has")

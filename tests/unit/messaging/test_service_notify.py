@@ -1,14 +1,18 @@
 """The service manager is played by a real datagram socket."""
 
+import asyncio
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from messaging.service_notify import notify, watchdog_seconds
+from messaging.service_notify import feed_watchdog, notify, watchdog_seconds
+from tests.support.service_manager import service_manager
+from tests.support.virtual_time import in_virtual_time
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -80,3 +84,87 @@ def test_a_watchdog_meant_for_another_process_is_not_ours() -> None:
 def test_a_watchdog_limit_that_is_no_number_is_loud() -> None:
     with pytest.raises(ValueError, match="soon"):
         watchdog_seconds({"WATCHDOG_USEC": "soon"})
+
+
+LIMIT_SECONDS = 60.0
+
+
+async def fed_at(
+    folder: Path, environment: pytest.MonkeyPatch, answers: Callable[[], Awaitable[bool]]
+) -> list[float]:
+    """The seconds of five limits at which the manager was told that all is well."""
+    loop = asyncio.get_running_loop()
+    with service_manager(folder, environment, watchdog_seconds=LIMIT_SECONDS) as manager:
+        feeding = asyncio.create_task(feed_watchdog(answers, "the disk has"))
+        times = []
+        while loop.time() < 5 * LIMIT_SECONDS:
+            await asyncio.sleep(LIMIT_SECONDS / 1000)
+            if not manager.silent():
+                times.append(loop.time())
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+    return times
+
+
+@pytest.mark.parametrize("stall_limits", [0.35, 0.5, 0.8])
+def test_one_stall_shorter_than_the_limit_is_survived_and_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stall_limits: float,
+) -> None:
+    questions = 0
+
+    async def stalls_once() -> bool:
+        nonlocal questions
+        questions += 1
+        if questions == 3:
+            await asyncio.sleep(stall_limits * LIMIT_SECONDS)
+        return True
+
+    @in_virtual_time
+    async def five_limits() -> None:
+        times = await fed_at(tmp_path, monkeypatch, stalls_once)
+        gaps = [after - before for before, after in pairwise([0.0, *times, 5 * LIMIT_SECONDS])]
+        assert stall_limits * LIMIT_SECONDS < max(gaps) < LIMIT_SECONDS
+
+    five_limits()
+    assert caplog.text.count("the disk has not answered within 20.0 s") == 1
+
+
+def test_one_false_answer_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = 0
+
+    async def false_once() -> bool:
+        nonlocal questions
+        questions += 1
+        return questions != 3
+
+    @in_virtual_time
+    async def five_limits() -> None:
+        times = await fed_at(tmp_path, monkeypatch, false_once)
+        gaps = [after - before for before, after in pairwise([0.0, *times, 5 * LIMIT_SECONDS])]
+        assert max(gaps) < LIMIT_SECONDS / 2
+
+    five_limits()
+
+
+def test_who_hangs_for_ever_is_asked_once_and_starves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = 0
+
+    async def hangs() -> bool:
+        nonlocal questions
+        questions += 1
+        if questions == 3:
+            await asyncio.Event().wait()
+        return True
+
+    @in_virtual_time
+    async def five_limits() -> None:
+        times = await fed_at(tmp_path, monkeypatch, hangs)
+        assert len(times) == 2
+        assert questions == 3
+
+    five_limits()
