@@ -167,13 +167,12 @@ class Ingest:
         self.counters: Counter[str] = Counter()
         """Since the start: events, duplicates, faults, unknown_types, dead_letters, resends …"""
 
-    async def run(self, session: Session, subscribed: Callable[[], None]) -> None:
+    async def run(self, session: Session, listening: Callable[[], None]) -> None:
         """Serve this session until it is lost (raises ``SessionLost`` in a group).
 
-        ``subscribed`` is called once nothing that halls send can pass us by.
+        ``listening`` is called once nothing that halls send can pass us by, and the store was read.
         """
         await session.subscribe(topics.EVENTS_OF_ALL, topics.BACKLOG_OF_ALL, topics.STATES_OF_ALL)
-        subscribed()
         # Whatever was in the broker when it or we went down is gone: ask everybody.
         for position in await self._store.positions():
             if self._gaps.has_left(position.hall, position.epoch):
@@ -181,6 +180,7 @@ class Ingest:
             self._gaps.note(position, self._monotonic())
             ack = Ack(epoch=position.epoch, seq=position.contiguous, resend=True)
             self._answers.put(position.hall, ack)
+        listening()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(session))
             tasks.create_task(self._answers.send(session))

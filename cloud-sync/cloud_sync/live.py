@@ -99,15 +99,18 @@ class Live:
             self._halls[name] = _Hall(first_seen_at=self._monotonic())
         return self._halls[name]
 
-    async def run(self, session: Session) -> None:
-        """Publish until the session is lost. A new broker may know nothing: begin with all."""
+    async def run(self, session: Session, shown: Callable[[], None]) -> None:
+        """Publish until the session is lost. A new broker may know nothing: begin with all, and
+        call ``shown`` then."""
         self.on_commit(position.hall for position in await self._store.positions())
         for hall in self._halls.values():
             hall.dirty, hall.published = True, None
         self._network_at = float("-inf")
+        await self.publish_due(session)
+        shown()
         while True:
-            await self.publish_due(session)
             await asyncio.sleep(EVERY_SECONDS)
+            await self.publish_due(session)
 
     async def publish_due(self, session: Session) -> None:
         """One round: whatever is new or due."""

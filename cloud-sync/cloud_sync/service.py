@@ -49,7 +49,7 @@ class Centre:
             lambda text: log.warning("not in touch with the halls: %s", text), world.monotonic
         )
         self.connected = asyncio.Event()
-        """Set while there is a session whose subscriptions stand."""
+        """Set while there is a session whose subscriptions stand and whose halls are shown."""
         self.live = Live(
             store, stale_seconds=stale_seconds, monotonic=world.monotonic, now=world.now
         )
@@ -89,17 +89,17 @@ class Centre:
 
     async def _serve(self, session: Session, backoff: Backoff) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.ingest.run(session, self._on_subscribed(backoff)))
-            tasks.create_task(self.live.run(session))
-
-    def _on_subscribed(self, backoff: Backoff) -> Callable[[], None]:
-        def subscribed() -> None:
+            listening, shown = asyncio.Event(), asyncio.Event()
+            tasks.create_task(self.ingest.run(session, listening.set))
+            tasks.create_task(self.live.run(session, shown.set))
+            # A database that can't be read ends either of them, session after session: until both
+            # have read what they begin with, no trouble is over.
+            await listening.wait()
+            await shown.wait()
             backoff.reset()
             self._trouble.over()
             self.connected.set()
             log.info("in touch with the halls at %s:%d", self._broker.host, self._broker.port)
-
-        return subscribed
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
