@@ -136,7 +136,8 @@ class Park(Strict):
 
 
 class Resume(Strict):
-    """Take a parked ticket back; without ``ticket``, the one parked longest by this window."""
+    """Take a parked ticket back; without ``ticket``, the one parked longest by this window, or else
+    by one that is no longer configured."""
 
     command: Literal["resume"] = "resume"
     window: WindowNumber
@@ -253,7 +254,7 @@ class RefusalReason(StrEnum):
     NOBODY_WAITING = "nobody_waiting"
     """Nobody waits whom this window may call."""
     NOTHING_PARKED = "nothing_parked"
-    """The window has parked no ticket."""
+    """The window has parked no ticket, nor has one that is no longer configured."""
     RECALL_LIMIT = "recall_limit"
     """The ticket was announced as often as the hall's rules allow."""
     TOO_EARLY = "too_early"

@@ -2,8 +2,16 @@
 
 import logging
 
-from contract.commands import Cancel, Command, Finish, Refusal, SignOff, Transfer
-from contract.names import CancelReason, ServiceId, TicketState, WindowState
+from contract.commands import (
+    Cancel,
+    CloseRating,
+    Command,
+    Finish,
+    Refusal,
+    SignOff,
+    Transfer,
+)
+from contract.names import CancelReason, ServiceId, TicketState, WindowNumber, WindowState
 from edge.controller import Controller
 from edge.queue.state import Ticket, Window
 
@@ -12,16 +20,37 @@ log = logging.getLogger(__name__)
 
 async def wind_up_removed_windows(controller: Controller) -> None:
     """A window that is no longer configured is left: its customer goes back into the line or was
-    served, its clerk is free to sit elsewhere."""
-    for window in controller.state.windows.values():
-        if window.number in controller.plan.windows or window.state is WindowState.CLOSED:
-            continue
-        log.warning("window %d is no longer configured, closing it", window.number)
-        if window.state is WindowState.SERVING:
-            await _do(controller, Finish(window=window.number))
-        if window.state is WindowState.CALLING:
-            await _do(controller, _leave(controller, window))
-        await _do(controller, SignOff(window=window.number))
+    served, its evaluator asks nobody, its clerk is free to sit elsewhere. Who is parked there stays
+    so: Resume at any window takes them back, once its own are, and the log has their numbers."""
+    removed = set(controller.state.windows) - set(controller.plan.windows)
+    for number in sorted(removed):
+        await _wind_up_window(controller, number)
+    parked = [
+        f"{ticket.number} (window {ticket.window})"
+        for ticket in controller.state.tickets.values()
+        if ticket.state is TicketState.PARKED and ticket.window in removed
+    ]
+    if parked:
+        log.error(
+            "parked at a window that is no longer configured, Resume at another takes them back: "
+            "%s",
+            ", ".join(parked),
+        )
+
+
+async def _wind_up_window(controller: Controller, number: WindowNumber) -> None:
+    window = controller.state.window(number)
+    if window.state is not WindowState.CLOSED:
+        log.warning("window %d is no longer configured, closing it", number)
+    if window.state is WindowState.SERVING:
+        await _do(controller, Finish(window=number))
+    if window.state is WindowState.CALLING:
+        await _do(controller, _leave(controller, window))
+    asking = controller.state.window(number).asking
+    if asking is not None:  # also about who was served until now
+        await _do(controller, CloseRating(window=number, ticket=asking))
+    if window.state is not WindowState.CLOSED:
+        await _do(controller, SignOff(window=number))
 
 
 async def wind_up_removed_services(controller: Controller) -> None:

@@ -131,9 +131,10 @@ class _Step:
 
     def known_window(self) -> Window:
         """The command's window, whatever its state. One that has left the plan is known while it
-        is open, so that it can be wound up."""
+        is open or asks for a rating, so that it can be wound up."""
         window = self.state.window(self.command.window)
-        if window.number not in self.plan.windows and window.state is WindowState.CLOSED:
+        at_rest = window.state is WindowState.CLOSED and window.asking is None
+        if at_rest and window.number not in self.plan.windows:
             raise self.refuse(RefusalReason.UNKNOWN_WINDOW)
         return window
 
@@ -146,8 +147,8 @@ class _Step:
         return window
 
     def planned_window(self, event: type[HallEvent]) -> Window:
-        """The same, for an event that brings a customer to the window: one that has left the plan
-        takes nobody on."""
+        """The same, for an event that brings a customer or a clerk to the window: one that has left
+        the plan takes nobody on."""
         window = self.window(event)
         if window.number not in self.plan.windows:
             raise self.refuse(RefusalReason.UNKNOWN_WINDOW, window=window)
@@ -395,15 +396,18 @@ def _resume(step: _Step) -> Events:
 
 
 def _parked_longest(step: _Step, window: Window) -> str:
+    """By this window, or else by one that has left the plan: nobody there takes it back."""
     parked = [
-        (_seconds_or_ever(step.now.seconds_since(ticket.parked)), ticket.id)
+        (ticket.window, _seconds_or_ever(step.now.seconds_since(ticket.parked)), ticket.id)
         for ticket in step.state.tickets.values()
-        if ticket.parked is not None and ticket.window == window.number
+        if ticket.parked is not None
     ]
-    if not parked:
+    own = [each for each in parked if each[0] == window.number]
+    candidates = own or [each for each in parked if each[0] not in step.plan.windows]
+    if not candidates:
         raise step.refuse(RefusalReason.NOTHING_PARKED, window=window)
-    longest = max(parked)[0]
-    return min(ticket for seconds, ticket in parked if seconds == longest)
+    longest = max(seconds for _, seconds, _ in candidates)
+    return min(ticket for _, seconds, ticket in candidates if seconds == longest)
 
 
 def _seconds_or_ever(seconds: float | None) -> float:
@@ -450,7 +454,7 @@ def _about_served(step: _Step, ticket: Ticket) -> dict[str, Any]:
 
 def _sign_on(step: _Step) -> Events:
     command: SignOn = step.command
-    window = step.window(WindowOpened)
+    window = step.planned_window(WindowOpened)
     for other in step.state.windows.values():
         if other.clerk == command.clerk:
             raise step.refuse(

@@ -7,8 +7,20 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from contract.commands import CallNext, Finish, NoShow, Park, Recall, Rejoin, Resume, Start
-from contract.events import TicketCancelled
+from contract.commands import (
+    CallNext,
+    Finish,
+    NoShow,
+    Park,
+    Recall,
+    RefusalReason,
+    Rejoin,
+    Resume,
+    SignOff,
+    SignOn,
+    Start,
+)
+from contract.events import TicketCancelled, TicketFinished, TicketUnrated
 from contract.names import CancelReason, TicketState, WindowState
 from edge.clock import ManualClock
 from edge.controller import Controller
@@ -111,8 +123,86 @@ async def test_a_customer_who_is_served_at_a_window_that_is_gone_was_served() ->
     hall.call_next(2)
     hall.do(Start(window=2))
     async with started(hall, {1: "ab"}):
-        assert hall.state_of(ticket) is TicketState.FINISHED
+        assert [event.ticket for event in hall.events if isinstance(event, TicketFinished)] == [
+            ticket
+        ]
         assert hall.window(2).state is WindowState.CLOSED
+
+
+async def test_who_is_asked_for_a_rating_at_a_window_that_is_gone_is_asked_no_more() -> None:
+    for signed_off in (False, True):
+        hall = a_hall()
+        ticket = hall.take_number("a")
+        hall.call_next(2)
+        hall.do(Start(window=2))
+        hall.do(Finish(window=2))
+        if signed_off:
+            hall.do(SignOff(window=2))
+        assert hall.window(2).asking == ticket
+        async with started(hall, {1: "ab"}):
+            assert hall.window(2).asking is None
+            assert hall.window(2).state is WindowState.CLOSED
+            assert [event.ticket for event in hall.events if isinstance(event, TicketUnrated)] == [
+                ticket
+            ]
+
+
+async def test_nobody_is_asked_after_a_service_that_a_window_s_removal_ended() -> None:
+    hall = a_hall()
+    hall.take_number("a")
+    hall.call_next(2)
+    hall.do(Start(window=2))
+    async with started(hall, {1: "ab"}):
+        assert hall.window(2).asking is None
+
+
+def park(hall: Hall, window: int) -> str:
+    ticket = hall.take_number("a")
+    hall.call_next(window)
+    hall.do(Start(window=window))
+    hall.do(Park(window=window))
+    return ticket
+
+
+async def test_who_is_parked_at_a_window_that_is_gone_is_named_and_resumed_at_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hall = a_hall()
+    stranded = [park(hall, 2)]
+    hall.pass_time(60)
+    stranded.append(park(hall, 2))
+    hall.do(SignOff(window=2))
+    hall.pass_time(60)
+    own = park(hall, 1)
+    async with started(hall, {1: "ab"}):
+        resumed = []
+        for _ in range(3):
+            hall.do(Resume(window=1))
+            resumed.append(hall.window(1).ticket)
+            hall.do(Finish(window=1))
+        assert resumed == [own, *stranded]
+        assert hall.refuse(Resume(window=1)).reason is RefusalReason.NOTHING_PARKED
+    (said,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "A001 (window 2), A002 (window 2)" in said.getMessage()
+    assert "A003" not in said.getMessage()
+
+
+async def test_who_is_parked_at_a_window_that_is_still_there_is_its_own() -> None:
+    hall = a_hall()
+    park(hall, 2)
+    async with started(hall, {1: "ab", 2: "ab"}):
+        assert hall.refuse(Resume(window=1)).reason is RefusalReason.NOTHING_PARKED
+
+
+async def test_nobody_signs_on_to_a_window_that_is_gone_though_it_still_asks() -> None:
+    hall = a_hall()
+    hall.take_number("a")
+    hall.call_next(2)
+    hall.do(Start(window=2))
+    hall.do(Finish(window=2))
+    hall.do(SignOff(window=2))
+    hall.plan = make_plan({1: "ab"})
+    assert hall.refuse(SignOn(window=2, clerk="7")).reason is RefusalReason.UNKNOWN_WINDOW
 
 
 async def test_a_configuration_that_still_has_all_changes_nothing() -> None:
