@@ -3,14 +3,16 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from string import ascii_uppercase
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from contract.names import Rating
-from edge.config.examples import File, bounds_of
+from edge.config.examples import File, bounds_of, right_name
 from edge.config.problems import Problem
 from edge.config.sections import HIGHEST_NUMBER, HallConfig
 from edge.config.toml import dotted, left_out, line_of, lines_of, table_of
@@ -41,7 +43,7 @@ def contradictions(config: HallConfig, file: File) -> Iterator[Problem]:
         yield from as_far_as_read(partial(_wrong_window, name, device, draft))
         yield from as_far_as_read(partial(_wrong_bus, name, device, draft))
     if "devices" in complete:
-        yield from as_far_as_read(lambda: _no_printer(draft))
+        yield from as_far_as_read(lambda: _no_printer(draft, file))
     yield from _claimed_twice(draft)
     yield from _missing_files(draft)
 
@@ -91,15 +93,22 @@ def _overlapping_numbers(config: HallConfig) -> Iterator[Problem]:
                 beyond = max(top for _, its, _, top in ranges if its == prefix) + 1
                 numbers = [beyond, beyond + last - first]
                 prefixes = {its for _, its, _, _ in ranges}
-                free = next(letter for letter in ascii_uppercase + "Z" if letter not in prefixes)
+                free = next((each for each in _PREFIXES if each not in prefixes), None)
+                if numbers[1] <= HIGHEST_NUMBER:
+                    example = line_of("numbers", numbers)
+                elif free is not None:
+                    example = line_of("prefix", free)
+                else:
+                    example = left_out(("services", name), {})
                 yield Problem(
                     f"services.{name}.numbers",
                     f"{prefix}{first}–{last} overlaps with services.{other_name}: two people would "
                     "hold the same number",
-                    line_of("numbers", numbers)
-                    if numbers[1] <= HIGHEST_NUMBER
-                    else line_of("prefix", free),
+                    example,
                 )
+
+
+_PREFIXES = [*ascii_uppercase, *map("".join, product(ascii_uppercase, repeat=2))]
 
 
 def _wrong_keys(name: str, device: DeviceConfig, config: HallConfig) -> Iterator[Problem]:
@@ -161,13 +170,13 @@ def _wrong_bus(name: str, device: DeviceConfig, config: HallConfig) -> Iterator[
         )
 
 
-def _no_printer(config: HallConfig) -> Iterator[Problem]:
+def _no_printer(config: HallConfig, file: File) -> Iterator[Problem]:
     printers, dispensers = config.with_role(Role.PRINTER), config.with_role(Role.DISPENSER)
     if not dispensers or len(printers) == 1:
         return
     if not printers:
         values = {"driver": "escpos", "role": "printer", "port": "/dev/usb/lp0"}
-        right = table_of(("devices", "printer"), values)
+        right = table_of(("devices", right_name("devices", "printer", file)), values)
         yield Problem("devices", "ticket buttons need a printer, there is none", right)
     for name in list(printers)[1:]:
         yield Problem(
@@ -248,13 +257,8 @@ def _missing_files(config: HallConfig) -> Iterator[Problem]:
     """Files that are not there. What can't be looked at by whoever checks may be there."""
     parts = config.__dict__
     journal = getattr(parts.get("journal"), "path", None)
-    if journal is not None and _is_missing(journal.absolute().parent):
-        yield Problem(
-            "journal.path",
-            f"there is no folder {journal.parent}: make it, on a disk that survives a power cut",
-            'path = "/var/lib/nowserving/journal.db"',
-            may_pass=True,
-        )
+    if journal is not None:
+        yield from _wrong_journal(journal)
     uplink = parts.get("uplink")
     password_file = getattr(uplink, "password_file", None)
     if password_file is not None and _is_missing(password_file):
@@ -264,6 +268,13 @@ def _missing_files(config: HallConfig) -> Iterator[Problem]:
             "by the controller alone, or let systemd hand it over",
             'password_file = "/run/credentials/nowserving-edge.service/mqtt-password"',
             may_pass=True,
+        )
+    elif password_file is not None and not _may_be_a_password(password_file):
+        yield Problem(
+            "uplink.password_file",
+            f"{password_file} holds no password: one line in UTF-8, at most {_LONGEST_PASSWORD} "
+            "bytes",
+            'password_file = "/run/credentials/nowserving-edge.service/mqtt-password"',
         )
     tls = getattr(uplink, "tls", None)
     for field in () if tls is None else type(tls).model_fields:
@@ -278,6 +289,42 @@ def _missing_files(config: HallConfig) -> Iterator[Problem]:
             )
 
 
+def _wrong_journal(path: Path) -> Iterator[Problem]:
+    right = 'path = "/var/lib/nowserving/journal.db"'
+    folder = path.absolute().parent
+    mode = _mode_of(folder)
+    if _is_missing(folder):
+        yield Problem(
+            "journal.path",
+            f"there is no folder {path.parent}: make it, on a disk that survives a power cut",
+            right,
+            may_pass=True,
+        )
+    elif mode and not S_ISDIR(mode):
+        yield Problem("journal.path", f"{path.parent} is no folder", right)
+    elif path.absolute() in MADE_AT_START or S_ISDIR(_mode_of(path) or 0):
+        yield Problem("journal.path", f"{path} is a folder; the journal is a file", right)
+
+
+_LONGEST_PASSWORD = 65535
+"""MQTT's: a length of two bytes (MQTT 5.0, 1.5.6)."""
+
+
+def _may_be_a_password(path: Path) -> bool:
+    """As far as whoever checks may look; the file may be for the controller alone."""
+    mode = _mode_of(path) or 0
+    if not S_ISREG(mode):
+        return not S_ISDIR(mode)
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LONGEST_PASSWORD + 3)  # with the end of the line
+        return len(text.decode("utf-8").strip().encode()) <= _LONGEST_PASSWORD
+    except UnicodeDecodeError:
+        return False
+    except OSError:
+        return True
+
+
 MADE_AT_START = (Path("/var/lib/nowserving"), Path("/run/credentials"))
 """The unit lets systemd make these; at a check before its first start they are not there yet."""
 
@@ -285,13 +332,17 @@ MADE_AT_START = (Path("/var/lib/nowserving"), Path("/run/credentials"))
 def _is_missing(path: Path) -> bool:
     if any(path.absolute().is_relative_to(made) for made in MADE_AT_START):
         return False
+    return _mode_of(path) == 0
+
+
+def _mode_of(path: Path) -> int | None:
+    """What is there, as ``stat`` has it; 0: nothing; ``None``: whoever checks may not look."""
     try:
-        path.stat()
+        return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        return 0
     except OSError:
-        return False
-    return False
+        return None
 
 
 def warnings(config: HallConfig) -> list[str]:

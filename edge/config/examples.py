@@ -4,14 +4,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
+from itertools import count, islice
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from contract.names import SLUG_PATTERN
+from contract.names import SLUG_PATTERN, Rating
+from edge.config.sections import is_window_name
 from edge.config.toml import table_of
+from edge.drivers.config import Role
 
 File = Mapping[str, Any]
 """The whole file, as TOML has it."""
@@ -130,13 +132,15 @@ def read_field(info: FieldInfo, value: object) -> Any:
     return TypeAdapter(kind).validate_python(value)
 
 
-def right_value(model: type[BaseModel], field: str, file: File) -> Any:
-    """A value that is right for a field of ``model`` in this file; ``None``: nobody can say."""
+def right_value(model: type[BaseModel], field: str, file: File, table: object = None) -> Any:
+    """A value that is right for a field of ``model`` in this file; ``None``: nobody can say.
+    ``table``: where the field is or should be, as it was written."""
     info = model.model_fields[field]
     fitting = {
-        "window": next((int(name) for name in names(file, "windows") if _is_window(name)), 1),
+        "window": next((int(name) for name in names(file, "windows") if is_window_name(name)), 1),
         "bus": next(iter(names(file, "buses")), _NAMES["buses"]),
         "role": min(getattr(model, "roles", ()), default=None),
+        "keys": _keys(info, table, file),
     }.get(field)
     if fitting is not None and fits(info, fitting):
         return fitting
@@ -146,6 +150,19 @@ def right_value(model: type[BaseModel], field: str, file: File) -> Any:
     if not info.is_required() and default is not None:
         return default
     return next((value for value in _of_type(info, file) if fits(info, value)), None)
+
+
+def _keys(info: FieldInfo, table: object, file: File) -> dict[str, object] | None:
+    """One key as the field's own example has it, but called as the table's role wants it."""
+    example = next(iter(info.examples or ()), None)
+    if not isinstance(example, dict) or not isinstance(table, Mapping):
+        return None
+    services = [name for name in names(file, "services") if re.match(SLUG_PATTERN, name)]
+    name = {
+        Role.DISPENSER: next(iter(services), _NAMES["services"]),
+        Role.EVALUATOR: next(iter(Rating)),
+    }.get(next((role for role in Role if role == table.get("role")), Role.CALLER))
+    return None if name is None else {name: next(iter(example.values()), 0)}
 
 
 def _of_type(info: FieldInfo, file: File) -> Iterator[object]:
@@ -168,10 +185,6 @@ def names(file: File, section: str) -> list[str]:
     )
 
 
-def _is_window(name: str) -> bool:
-    return name.isdecimal() and 1 <= int(name) <= 999
-
-
 def table_example(path: tuple[str, ...], model: type[BaseModel], file: File) -> str:
     """A table with everything in it that has to be; for a section, one of its tables."""
     values = {
@@ -190,13 +203,19 @@ def name_in(section: str) -> str:
     return _NAMES.get(section, "name")
 
 
+def right_window(wrong: str, file: File) -> str | None:
+    """A number that a window could have instead; ``None``: all are taken."""
+    taken = file.get("windows", {})
+    numbers = (wrong.lstrip("0"), *map(str, range(1, 1000)))
+    return next((name for name in numbers if is_window_name(name) and name not in taken), None)
+
+
 def right_name(section: str, wrong: str, file: File) -> str:
     """A name that a table could have instead, and that no other has."""
-    taken = set(file.get(section, {}))
-    if section == "windows":
-        return next(str(number) for number in range(1, 1000) if str(number) not in taken)
+    taken = file.get(section, {})
     slug = slug_of(wrong)
-    return slug if slug not in taken else f"{slug[:40]}-2"
+    others = (f"{slug[:40]}-{number}" for number in count(2))
+    return slug if slug not in taken else next(name for name in others if name not in taken)
 
 
 def slug_of(text: str) -> str:

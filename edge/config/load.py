@@ -13,7 +13,7 @@ from edge.config import examples
 from edge.config.checks import contradictions
 from edge.config.problems import ConfigInvalid, Problem, problem_of_fault, problems_of
 from edge.config.sections import HallConfig
-from edge.config.toml import dotted, line_of, table_of
+from edge.config.toml import dotted, left_out, line_of, table_of
 from edge.drivers import registry
 from edge.drivers.config import DeviceConfig, Table, as_far_as_read
 from edge.drivers.escpos_printer import EscposConfig
@@ -25,7 +25,7 @@ _DeviceName = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 def load(path: Path) -> HallConfig:
     """Read and check a hall's file. Raises ``ConfigInvalid`` with all problems at once."""
     try:
-        file = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
     except OSError as error:
         raise ConfigInvalid(
             path, [Problem("the file", f"can't be read: {error.strerror}")]
@@ -88,10 +88,18 @@ def _devices(
             what = "a device's name is in small letters, digits, - and _, at most 48"
             problems.append(Problem(dotted(where), what, table_of(right, {})))
         if not isinstance(table, dict):
-            example = examples.table_example(where, EscposConfig, file)
+            example = (
+                left_out(where, table)
+                if _has_printer(tables)
+                else examples.table_example(where, EscposConfig, file)
+            )
             problems.append(Problem(dotted(where), "must be a table", example))
             continue
         yield name, _device(where, table, known, file, problems)
+
+
+def _has_printer(tables: Mapping[str, object]) -> bool:
+    return any(isinstance(each, dict) and each.get("role") == "printer" for each in tables.values())
 
 
 def _device(
@@ -104,8 +112,7 @@ def _device(
     try:
         model: type[DeviceConfig] = registry.driver_of(table, known).config
     except registry.UnknownDriver as unknown:
-        near = difflib.get_close_matches(str(table.get("driver")), known, n=1)
-        example = line_of("driver", next(iter(near), min(known)))
+        example = line_of("driver", _driver_for(table, known))
         problems.append(Problem(dotted((*where, "driver")), str(unknown), example))
         return as_far_as_right(DeviceConfig, table)  # whatever it is, it has a role
     try:
@@ -113,6 +120,18 @@ def _device(
     except ValidationError as error:
         problems += problems_of(error, where, model, table, file)
         return as_far_as_right(model, table)
+
+
+def _driver_for(table: dict[str, Any], known: Mapping[str, registry.Driver[Any]]) -> str:
+    """The driver that was probably meant: it can fill the role and knows most of the fields."""
+    able = [
+        name for name, driver in known.items() if table.get("role") in list(driver.config.roles)
+    ]
+    near = difflib.get_close_matches(str(table.get("driver")), able or known, n=1)
+    return max(
+        near or able or sorted(known),
+        key=lambda name: len(table.keys() & known[name].config.model_fields.keys()),
+    )
 
 
 def as_far_as_right(model: type[_Model], table: object) -> _Model:

@@ -80,7 +80,7 @@ def problem_of_fault(
     field = fault.path[0]
     right = fault.right
     if right is None:
-        right = {field: examples.right_value(model, field, file)}
+        right = {field: examples.right_value(model, field, file, table)}
     example = lines_of(right) or left_out((*where, field), table.get(field))
     return Problem(dotted((*where, *fault.path)), fault.what, example)
 
@@ -126,7 +126,7 @@ class _Reading:
         mended = (value for value in self._mended(info, whole, rest) if examples.fits(info, value))
         right = next(mended, None)
         if right is None:
-            right = examples.right_value(owner, field, self._file)
+            right = examples.right_value(owner, field, self._file, self._table)
         return Problem(key, what, line_of(field, right))
 
     def _locate(self, path: Sequence[str]) -> tuple[type[BaseModel], int, str, Sequence[str]]:
@@ -167,15 +167,20 @@ class _Reading:
         else:
             value = wrong if examples.fits(info, wrong) else None
             if value is None:
-                value = examples.right_value(owner, near, self._file)
+                value = examples.right_value(owner, near, self._file, self._table)
             example = line_of(near, value)
         return Problem(key, f"unknown key; did you mean {near}?", example)
 
     def _name(self, key: str, section: str, wrong: str) -> Problem:
         """A table that has a name it can't have: its head, as it could be."""
-        what = "a window's name is its number, 1 to 999" if section == "windows" else _SLUG_NAME
-        right = examples.right_name(section, wrong, self._file)
-        return Problem(key, what, table_of((section, right), {}))
+        if section == "windows":
+            what, right = _WINDOW_NAME, examples.right_window(wrong, self._file)
+        else:
+            what, right = _SLUG_NAME, examples.right_name(section, wrong, self._file)
+        example = (
+            left_out((section, wrong), {}) if right is None else table_of((section, right), {})
+        )
+        return Problem(key, what, example)
 
     def _table_example(self, place: tuple[str, ...], model: type[BaseModel]) -> str:
         return examples.table_example(place, model, self._file)
@@ -236,10 +241,11 @@ def _with(value: Any, path: Sequence[str], leaf: object) -> Any:
 
 _SLUG = "small letters, digits, - and _, at most 48, with a letter or a digit first"
 _SLUG_NAME = f"a name must be of {_SLUG}"
+_WINDOW_NAME = "a window's name is its number, 1 to 999, without zeros in front"
 _PATTERNS = {
     SLUG_PATTERN: f"must be of {_SLUG}",
     PREFIX_PATTERN: "must be one or two capital letters",
-    HOST_PATTERN: "must be a name or an address, without spaces and slashes",
+    HOST_PATTERN: "must be a name or an address, without spaces, slashes, brackets and the port",
     HOST_AND_PORT_PATTERN: "must be a host and a port with a colon between them",
     CLERK_PATTERN: "must be of letters, digits, - and _, 1 to 32",
 }

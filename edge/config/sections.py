@@ -1,12 +1,14 @@
 """The tables of a hall's file. Each field has its title, description and example."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import time, timedelta
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from contract.names import (
     SLUG_PATTERN,
@@ -25,7 +27,8 @@ from edge.queue.plan import HallPlan, Rules, Service, Skills
 from edge.stations.dispenser import PrintRules
 
 PREFIX_PATTERN = r"^[A-Z]{1,2}$"
-HOST_PATTERN = r"^[^\s/]+$"
+HOST_PATTERN = r"^([^\s/\[\]:]+|[^\s/\[\]:]*:[^\s/\[\]:]*:[^\s/\[\]]*)$"
+"""A name, or an address; only one of IPv6 has colons, and more than one."""
 
 Names = Annotated[
     dict[Language, Annotated[str, StringConstraints(min_length=1, max_length=40)]],
@@ -43,11 +46,41 @@ def _time_zone(name: str) -> str:
 
 
 def _ticket_url(text: str) -> str:
+    knows = "knows {hall} and {ticket}, and nothing else in braces"
     try:
-        text.format(hall="h", ticket="t")
-    except (KeyError, IndexError, ValueError):
-        raise ValueError("knows {hall} and {ticket}, and nothing else in braces") from None
+        parts = list(Formatter().parse(text))
+    except ValueError:
+        raise ValueError(knows) from None
+    for _, field, form, conversion in parts:
+        if field is not None and (field not in {"hall", "ticket"} or form or conversion):
+            raise ValueError(knows)
     return text
+
+
+def _hours_and_minutes(at: time) -> time:
+    if at != time(at.hour, at.minute):
+        raise ValueError("has hours and minutes alone: no seconds, no offset from UTC")
+    return at
+
+
+def _file(path: Path) -> Path:
+    if not path.name or "\0" in str(path):
+        raise ValueError("must name a file")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_file)]
+
+
+def is_window_name(name: str) -> bool:
+    """Whether a table may be called so: ``01`` would be another name of window 1."""
+    return re.fullmatch("[1-9][0-9]{0,2}", name) is not None
+
+
+def _window_name(name: object) -> object:
+    if isinstance(name, str) and not is_window_name(name):
+        raise ValueError("is no window's number")
+    return name
 
 
 class HallSection(Strict):
@@ -66,7 +99,7 @@ class HallSection(Strict):
         description="IANA name; the business day is counted in it.",
         examples=["Asia/Shanghai"],
     )
-    day_resets_at: time = Field(
+    day_resets_at: Annotated[time, AfterValidator(_hours_and_minutes)] = Field(
         default=time(4),
         title="Day resets at",
         description="Local time at which a new business day begins and numbers start anew.",
@@ -205,7 +238,7 @@ class WindowSection(Strict):
 class JournalSection(Strict):
     """``[journal]``: where the hall's memory is."""
 
-    path: Path = Field(
+    path: FilePath = Field(
         title="Path",
         description="The database file; on a disk that survives a power cut, never on tmpfs.",
         examples=["/var/lib/nowserving/journal.db"],
@@ -215,18 +248,18 @@ class JournalSection(Strict):
 class TlsSection(Table):
     """``[uplink.tls]``: PEM files."""
 
-    ca_file: Path = Field(
+    ca_file: FilePath = Field(
         title="CA",
         description="Certificates that the broker is checked with.",
         examples=["/etc/ssl/certs/ca-certificates.crt"],
     )
-    cert_file: Path | None = Field(
+    cert_file: FilePath | None = Field(
         default=None,
         title="Certificate",
         description="The hall's own; its CN is the hall id.",
         examples=["/etc/nowserving/hall.crt"],
     )
-    key_file: Path | None = Field(
+    key_file: FilePath | None = Field(
         default=None,
         title="Key",
         description="Belongs to cert_file.",
@@ -254,7 +287,7 @@ class UplinkSection(Strict):
     username: str | None = Field(
         default=None, title="User name", description="The hall id, if left out.", examples=["hall"]
     )
-    password_file: Path | None = Field(
+    password_file: FilePath | None = Field(
         default=None,
         title="Password file",
         description="One line; in a unit, systemd's credential: see systemd/README.md.",
@@ -279,7 +312,9 @@ class HallConfig(Strict):
     hall: HallSection
     journal: JournalSection
     services: dict[ServiceId, ServiceSection] = Field(min_length=1)
-    windows: dict[WindowNumber, WindowSection] = Field(min_length=1)
+    windows: dict[Annotated[WindowNumber, BeforeValidator(_window_name)], WindowSection] = Field(
+        min_length=1
+    )
     rules: RulesSection = RulesSection()
     uplink: UplinkSection | None = None
     buses: dict[Annotated[str, StringConstraints(pattern=SLUG_PATTERN)], BusConfig] = {}

@@ -3,7 +3,9 @@
 import copy
 import re
 import tomllib
+from itertools import product
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Literal
 
 import pytest
@@ -217,7 +219,20 @@ WRONG: list[tuple[Path_, object, str, str]] = [
     (("hall", "languages"), ["zh", "fr"], "hall.languages.1", "must be 'zh' or 'en'"),
     (("hall", "policy"), "fair", "hall.policy", "must be 'first_come' or 'strict_priority'"),
     (("hall", "ticket_url"), "http://x/{number}", "hall.ticket_url", "knows {hall} and {ticket}"),
+    (("hall", "ticket_url"), "http://x/{hall.foo}", "hall.ticket_url", "knows {hall} and {tic"),
+    (("hall", "ticket_url"), "http://x/{hall:99999999}", "hall.ticket_url", "knows {hall} and"),
+    (("hall", "ticket_url"), "http://x/{hall!r}", "hall.ticket_url", "knows {hall} and {ticket}"),
+    (("hall", "ticket_url"), "http://x/{hall[0]}", "hall.ticket_url", "knows {hall} and {tick"),
+    (("hall", "ticket_url"), "http://x/{", "hall.ticket_url", "knows {hall} and {ticket}"),
+    (("hall", "ticket_url"), "http://x/{}", "hall.ticket_url", "knows {hall} and {ticket}"),
+    (("hall", "day_resets_at"), "04:00:59", "hall.day_resets_at", "no seconds"),
+    (("hall", "day_resets_at"), "04:00+08:00", "hall.day_resets_at", "no offset"),
     (("journal",), LEAVE_OUT, "journal", "is missing"),
+    (("journal", "path"), "", "journal.path", "must name a file"),
+    (("journal", "path"), "/tmp/\0", "journal.path", "must name a file"),
+    (("journal", "path"), "/usr", "journal.path", "is a folder"),
+    (("journal", "path"), "/var/lib/nowserving", "journal.path", "is a folder"),
+    (("journal", "path"), "/etc/passwd/j.db", "journal.path", "/etc/passwd is no folder"),
     (("journal", "path"), 7, "journal.path", "must be a path in quotes"),
     (("journal", "path"), "/nowhere/j.db", "journal.path", "there is no folder /nowhere"),
     (("jurnal",), {"path": "/tmp/j.db"}, "jurnal", "did you mean journal?"),
@@ -228,6 +243,10 @@ WRONG: list[tuple[Path_, object, str, str]] = [
     (("rules", "rating_seconds"), 0, "rules.rating_seconds", "a number from 1 to 600"),
     (("uplink", "host"), "", "uplink.host", "a name or an address"),
     (("uplink", "host"), "mqtt://x", "uplink.host", "a name or an address"),
+    (("uplink", "host"), "[::1]", "uplink.host", "without spaces, slashes, brackets"),
+    (("uplink", "host"), "mqtt.example.com:8883", "uplink.host", "and the port"),
+    (("uplink", "password_file"), "", "uplink.password_file", "must name a file"),
+    (("uplink", "password_file"), "/usr", "uplink.password_file", "holds no password"),
     (("uplink", "port"), 0, "uplink.port", "from 1 to 65535"),
     (("uplink", "protocol"), 4, "uplink.protocol", "must be 5 or 311"),
     (("uplink", "password_file"), "nofile", "uplink.password_file", "there is no file nofile"),
@@ -267,6 +286,8 @@ WRONG: list[tuple[Path_, object, str, str]] = [
     ),
     (("windows",), LEAVE_OUT, "windows", "is missing"),
     (("windows", "first"), {"skills": "all"}, "windows.first", "its number, 1 to 999"),
+    (("windows", "01"), {"skills": "all"}, "windows.01", "without zeros in front"),
+    (("windows", "007"), {"skills": "all"}, "windows.007", "without zeros in front"),
     (("windows", "1000"), {"skills": "all"}, "windows.1000", "its number, 1 to 999"),
     (("windows", "1", "skills"), 5, "windows.1.skills", "must be 'all', or a list"),
     (("windows", "1", "skills"), ["tea"], "windows.1.skills", "there is no service 'tea'"),
@@ -324,6 +345,104 @@ def test_each_problem_is_named_in_words_with_an_example_that_is_right(
 ) -> None:
     found = assert_examples_are_right(tmp_path, changed(good(), path, value))
     assert words in {problem.key: problem.what for problem in found}.get(key, ""), found
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "example"),
+    [
+        (("devices", "bar-1", "driver"), "siemens", 'driver = "onbon_bx"'),
+        (("devices", "bar-1", "driver"), "escpoz", 'driver = "onbon_bx"'),
+        (("devices", "buttons", "driver"), "siemens", 'driver = "gpio"'),
+        (("devices", "caller-1", "driver"), "siemens", 'driver = "modbus_io"'),
+        (("devices", "printer", "driver"), LEAVE_OUT, 'driver = "escpos"'),
+        (("devices", "buttons", "keys"), 5, "keys = { payment = 17 }"),
+        (("devices", "evaluator-1", "keys"), 5, "keys = { very_satisfied = 0 }"),
+        (("devices", "caller-1", "keys"), 5, "keys = { call_next = 0 }"),
+        (("devices", "extra"), 3, "# extra = 3  is left out"),
+        (("windows", "07"), {"skills": "all"}, "[windows.7]"),
+    ],
+)
+def test_an_example_fits_the_role_and_the_file(
+    tmp_path: Path, path: Path_, value: object, example: str
+) -> None:
+    file = changed(good(), path, value)
+    (problem,) = problems_of(tmp_path, file)
+    assert problem.example == example
+    assert problems_of(tmp_path, pasted(file, problem)) == []
+
+
+def test_a_printer_that_is_missing_is_not_given_the_name_of_another_device(tmp_path: Path) -> None:
+    file = good()
+    file["devices"]["printer"] = file["devices"].pop("bar-1")
+    (problem,) = assert_examples_are_right(tmp_path, file)
+    assert problem.example.startswith("[devices.printer-2]")
+    assert problems_of(tmp_path, pasted(file, problem)) == []
+
+
+def _services(prefixes: list[str]) -> dict[str, Any]:
+    names = {"zh": "缴费"}
+    return {
+        f"s{index}": {"name": names, "prefix": prefix, "numbers": [1, 99999]}
+        for index, prefix in enumerate(prefixes)
+    }
+
+
+def _only_services(prefixes: list[str]) -> dict[str, Any]:
+    parts = {part: good()[part] for part in ("hall", "journal")}
+    windows = {"1": {"skills": "all"}}
+    return {**parts, "services": _services(prefixes), "windows": windows}
+
+
+def test_a_27th_service_gets_a_prefix_of_two_letters(tmp_path: Path) -> None:
+    file = _only_services([*ascii_uppercase, "A"])
+    (problem,) = assert_examples_are_right(tmp_path, file)
+    assert (problem.key, problem.example) == ("services.s26.numbers", 'prefix = "AA"')
+
+
+def test_a_service_beyond_the_last_prefix_is_left_out(tmp_path: Path) -> None:
+    pairs = ["".join(pair) for pair in product(ascii_uppercase, repeat=2)]
+    (problem,) = problems_of(tmp_path, _only_services([*ascii_uppercase, *pairs, "A"]))
+    assert problem.example == "# [services.s702]  is left out"
+
+
+def test_a_window_beyond_the_last_number_is_left_out(tmp_path: Path) -> None:
+    file = _only_services(["A"])
+    file["windows"] = {str(number): {"skills": "all"} for number in range(1, 1000)}
+    (problem,) = problems_of(tmp_path, changed(file, ("windows", "first"), {"skills": "all"}))
+    assert problem.example == "# [windows.first]  is left out"
+
+
+@pytest.mark.parametrize(
+    ("content", "right"),
+    [
+        (b"secret\n", True),
+        ("Schlüssel\n".encode(), True),
+        (b"x" * 65535 + b"\n", True),
+        (b"x" * 65536, False),
+        (b"secr\xe9t\n", False),
+    ],
+)
+def test_a_password_is_text_that_mqtt_can_carry(
+    tmp_path: Path, content: bytes, right: bool
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_bytes(content)
+    found = problems_of(tmp_path, changed(good(), ("uplink", "password_file"), str(secret)))
+    assert [problem.key for problem in found] == ([] if right else ["uplink.password_file"])
+
+
+@pytest.mark.parametrize(
+    "host", ["mqtt.example.com", "192.0.2.7", "::1", "2001:db8::7", "localhost"]
+)
+def test_a_host_may_be_a_name_or_an_address_of_either_kind(tmp_path: Path, host: str) -> None:
+    assert problems_of(tmp_path, changed(good(), ("uplink", "host"), host)) == []
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    file.write_text(GOOD, encoding="utf-8-sig")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert load(file).hall.id == "riverside"
 
 
 RELATED = ("claimed by", "overlaps", " too", "there are")
