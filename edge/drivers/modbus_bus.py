@@ -222,6 +222,7 @@ class ModbusBus:
             for seat in self._seats.values():
                 seat.failures = _ABSENT_AFTER
                 seat.due = 0.0  # asked at once when the link is back
+                seat.looked_at = None
                 seat.unit.absent(f"bus {self.id} is down: {error}")
             raise
 
