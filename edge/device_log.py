@@ -40,6 +40,7 @@ _WHAT_NEXT = {
     DeviceStatus.STUCK_KEY: "Free the key; until then it is ignored",
 }
 _QUIET = frozenset({DeviceStatus.ONLINE, DeviceStatus.UNKNOWN})
+_NOT_HERE = frozenset({DeviceStatus.OFFLINE, DeviceStatus.UNKNOWN})
 
 
 class DeviceLog:
@@ -49,7 +50,8 @@ class DeviceLog:
         """``units``: the devices on each bus."""
         self._units = units
         self._bus_of = {unit: bus for bus, on_it in units.items() for unit in on_it}
-        self._online: set[DeviceId] = set()
+        self._here: set[DeviceId] = set()
+        """Devices that answer, be it with a fault: of that they are told on their own."""
         self._down: set[DeviceId] = set()
         """Buses that are known to be away."""
         self._coming: dict[DeviceId, asyncio.TimerHandle] = {}
@@ -58,7 +60,7 @@ class DeviceLog:
     def changed(self, device: DeviceId, status: DeviceStatus, detail: str) -> None:
         """``device`` is ``status`` from now on, because of ``detail``."""
         log.debug("%s: %s %s", device, status, detail)
-        (self._online.add if status is DeviceStatus.ONLINE else self._online.discard)(device)
+        (self._here.discard if status in _NOT_HERE else self._here.add)(device)
         if self._units.get(device):
             self._bus_changed(device, status, detail)
         elif not self._told_with_its_bus(device, status):
@@ -78,7 +80,7 @@ class DeviceLog:
     def _told_with_its_bus(self, unit: DeviceId, status: DeviceStatus) -> bool:
         bus = self._bus_of.get(unit)
         if bus in self._coming and status in {DeviceStatus.ONLINE, DeviceStatus.OFFLINE}:
-            if self._online.issuperset(self._units[bus]):
+            if self._here.issuperset(self._units[bus]):
                 self._all_are_here(bus)
             return True
         return bus in self._down and status is DeviceStatus.OFFLINE
@@ -87,7 +89,7 @@ class DeviceLog:
         """All that will be soon, at least."""
         self._coming.pop(bus).cancel()
         units = self._units[bus]
-        missing = [unit for unit in units if unit not in self._online]
+        missing = [unit for unit in units if unit not in self._here]
         many = "its " + counted(len(units), "unit")
         if not missing:
             log.info("%s is online, and with it %s", bus, many)

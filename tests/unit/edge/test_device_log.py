@@ -102,6 +102,37 @@ async def test_a_unit_that_does_not_come_back_with_its_bus_is_named(
     assert said.messages[1:] == ["caller-1 is online"]
 
 
+@pytest.mark.parametrize("trouble", [DeviceStatus.STUCK_KEY, DeviceStatus.FAULT])
+async def test_a_unit_that_comes_back_with_a_trouble_is_told_of_that_alone(
+    trouble: DeviceStatus, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.device_log.BACK_WITHIN_SECONDS", 0.01)
+    devices = DeviceLog({"desks": ["k1", "k2"]})
+    devices.changed("desks", DeviceStatus.ONLINE, "/dev/ttyUSB0")
+    devices.changed("k1", DeviceStatus.ONLINE, "")
+    devices.changed("k2", trouble, "call_next")
+    async with asyncio.timeout(10):
+        while len(said.messages) < 2:
+            await asyncio.sleep(0.01)
+    assert said.messages[0].startswith("k2 has a ")
+    assert said.messages[1:] == ["desks is online, and with it its 2 units"]
+
+
+async def test_a_unit_of_which_nothing_is_known_is_named_as_missing(
+    said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.device_log.BACK_WITHIN_SECONDS", 0.01)
+    devices = DeviceLog({"desks": ["k1", "k2", "k3"]})
+    devices.changed("desks", DeviceStatus.ONLINE, "/dev/ttyUSB0")
+    devices.changed("k1", DeviceStatus.FAULT, "")
+    devices.changed("k2", DeviceStatus.FAULT, "")
+    devices.changed("k2", DeviceStatus.UNKNOWN, "")
+    async with asyncio.timeout(10):
+        while not any(message.startswith("desks") for message in said.messages):
+            await asyncio.sleep(0.01)
+    assert "desks is online, but of its 3 units not k2, k3. Check" in said.text
+
+
 async def test_a_unit_alone_is_told_alone(said: pytest.LogCaptureFixture) -> None:
     devices = DeviceLog({"desks": ["caller-1"], "spare": []})
     devices.changed("spare", DeviceStatus.ONLINE, "/dev/ttyUSB1")
