@@ -104,10 +104,14 @@ class _Client(pigpio.pi):  # type: ignore[misc] # pigpio has no types
 
     def sever(self) -> None:
         """Whoever is blocked in a call gets an error. From any thread."""
-        for sock in (self.sl.s, self._reports.sock):
-            if sock is not None:
-                with suppress(OSError):  # it is down already
-                    sock.shutdown(socket.SHUT_RDWR)
+        self.sever_commands()
+        _shut(self._reports.sock)
+
+    def sever_commands(self) -> None:
+        """The one that is waited for fails, and so do all to come. From any thread."""
+        sock = self.sl.s
+        if sock is not None:
+            _shut(sock)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -169,8 +173,7 @@ class _Reports(threading.Thread):
         self._client.notify_begin(self._report_handle, bits)
 
     def stop(self) -> None:
-        with suppress(OSError):  # it is down already
-            self.sock.shutdown(socket.SHUT_RDWR)
+        _shut(self.sock)
         self.join(_SECONDS)
 
     def run(self) -> None:
@@ -180,9 +183,12 @@ class _Reports(threading.Thread):
                 if flags == 0:
                     self._changed(levels, tick)
         except OSError:
-            pass  # lost or stopped; whoever uses the pins finds that the commands fail
+            pass  # lost or stopped; whoever uses the pins finds that the commands fail, see below
         finally:
             self.sock.close()
+            # This connection can end alone. Pins that answer, and whose taps nobody reports,
+            # would pass for well for ever.
+            self._client.sever_commands()
 
     def _changed(self, levels: int, tick: int) -> None:
         changed = levels ^ self._levels
@@ -198,6 +204,11 @@ def _connect(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return sock
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):  # it is down already
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _receive(sock: socket.socket, size: int) -> bytes:

@@ -194,6 +194,11 @@ class VirtualPigpiod(Keys):
                 self._forget(client)
             self._changed()
 
+    def end_reports(self) -> None:
+        """The connections that bring reports end; those of commands live on."""
+        for client in {watch.client for watch in self._watches.values()}:
+            self._forget(client)
+
     # What people do and see
 
     def level(self, pin: int) -> bool:

@@ -273,6 +273,26 @@ async def test_a_lost_daemon_is_offline_and_heals_with_lamps_and_keys() -> None:
         await far.stop()
 
 
+async def test_reports_that_end_alone_are_offline_and_come_back() -> None:
+    """Commands still work: without reports, a tap between two looks at the pins would be lost."""
+    log = Log()
+    far = VirtualPigpiod()
+    await far.start()
+    try:
+        async with supervised([keypad_on(log, pigpio=f"127.0.0.1:{far.port}")], log):
+            await log.status("buttons", DeviceStatus.ONLINE)
+            far.end_reports()
+            offline = ("buttons", DeviceStatus.OFFLINE)
+            await log.until(lambda: offline in log.statuses)
+            await log.status("buttons", DeviceStatus.ONLINE)
+            reports = far.counters["reports"]
+            await far.press(KEY, 0.1)
+            await log.until(lambda: log.presses == [("buttons", "payment")])
+            assert far.counters["reports"] == reports + 2
+    finally:
+        await far.stop()
+
+
 async def test_a_daemon_that_freezes_is_offline_and_does_not_hold_the_event_loop() -> None:
     """Connected, and then nothing is answered any more: pigpio's client would wait for ever."""
     log = Log()
