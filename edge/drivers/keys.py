@@ -44,6 +44,11 @@ class _Contact:
     stuck: bool = False
     up_until: float | None = None
     """It was up when it was lost from sight, and when that was."""
+    down_at_first_sight: bool = False
+    """And ever since."""
+    doubtful_until: float = 0.0
+    """Who plugs a wire in makes it bounce: what is seen of a press that begins before this is
+    believed no sooner than after ``STABLE_SECONDS``."""
 
 
 class KeyFilter:
@@ -55,7 +60,9 @@ class KeyFilter:
     short tap needs one poll to be noticed, and the bounce is held off by the release alone.
 
     A key that is down when it is first seen was not pressed now: it must be released first. Only
-    one that was up until it was lost from sight, ``SHORT_ABSENCE_SECONDS`` ago or less, was.
+    one that was up until it was lost from sight, ``SHORT_ABSENCE_SECONDS`` ago or less, was, if
+    it is still seen down ``STABLE_SECONDS`` later, and if it is the only one: several that are
+    down at first sight are a fault of the wire, and all of them must be released first.
     Bounded by construction: the keys are fixed, and a chattering key gives at most one press per
     ``press_seconds + release_seconds``.
     """
@@ -79,7 +86,11 @@ class KeyFilter:
     def sample(self, key: str, down: bool, at: float) -> list[KeyEvent]:
         """The level of ``key`` at ``at``: an edge or a poll. Raises ``KeyError``: no such key."""
         contact = self._contacts[key]
-        events = self._settle(key, contact, at)
+        contact.down_at_first_sight &= down
+        events: list[KeyEvent] = []
+        # Of a key that is polled nobody knows since when it is up again: it was seen down once.
+        if down or self._press_seconds > 0 or not self._doubtful(contact):
+            events = self._settle(key, contact, at)
         if contact.down is None:
             self._first_seen(contact, down, at)
         elif down == contact.down:
@@ -115,14 +126,28 @@ class KeyFilter:
 
     def _first_seen(self, contact: _Contact, down: bool, at: float) -> None:
         up_until, contact.up_until = contact.up_until, None
-        if down and up_until is not None and at - up_until <= SHORT_ABSENCE_SECONDS:
+        contact.doubtful_until = at + STABLE_SECONDS
+        contact.down, contact.down_since = down, at
+        if not down:
+            return
+        others = [other for other in self._contacts.values() if other.down_at_first_sight]
+        contact.down_at_first_sight = True
+        for other in others:  # no presses either, and to be released first
+            other.down, other.candidate_since = True, None
+        if not others and up_until is not None and at - up_until <= SHORT_ABSENCE_SECONDS:
             contact.down, contact.candidate_since = False, at
-        else:
-            contact.down, contact.down_since = down, at
+
+    @staticmethod
+    def _doubtful(contact: _Contact) -> bool:
+        """Whether it is seen down, and not yet to be believed at once."""
+        since = contact.candidate_since
+        return not contact.down and since is not None and since < contact.doubtful_until
 
     def _due(self, contact: _Contact) -> float | None:
         if contact.candidate_since is not None:
             wait = self._release_seconds if contact.down else self._press_seconds
+            if self._doubtful(contact):
+                wait = max(wait, STABLE_SECONDS)
             return contact.candidate_since + wait
         if contact.down and not contact.stuck:
             return contact.down_since + self._stuck_seconds

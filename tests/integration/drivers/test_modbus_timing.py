@@ -225,6 +225,37 @@ async def test_keys_that_were_not_looked_at_for_longer_than_a_tap_are_told_of_on
 
 
 @in_virtual_time
+async def test_an_outage_of_the_bus_is_no_late_look_at_its_keys(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(DESKS) as bus:
+        bus.line.pull()
+        await bus.log.status("rs485", DeviceStatus.OFFLINE)
+        await asyncio.sleep(3)
+        bus.line.plug_in()
+        for unit in DESKS:
+            await bus.log.status(f"unit-{unit}", DeviceStatus.ONLINE)
+        await bus.runs(1)
+        assert "looks_late" not in bus.master.counters()
+        assert "not looked at" not in caplog.text
+
+
+@in_virtual_time
+async def test_one_poll_of_garbage_at_the_return_of_a_unit_is_no_press() -> None:
+    async with running([1]) as bus:
+        bus.line.absent.add(1)
+        await bus.log.status("unit-1", DeviceStatus.OFFLINE)
+        bus.line.modules[1].inputs[0] = True
+        bus.line.absent.clear()
+        polls = bus.line.modules[1].answers
+        while bus.line.modules[1].answers == polls:
+            await asyncio.sleep(0.0001)
+        bus.line.modules[1].inputs[0] = False  # seen by one poll
+        await bus.runs(1)
+        assert bus.log.presses == []
+
+
+@in_virtual_time
 async def test_a_bus_on_which_nobody_answers_waits_the_whole_time_out() -> None:
     async with running([1], timeout_ms=1000) as bus:
         bus.line.answer_seconds[1] = 0.9

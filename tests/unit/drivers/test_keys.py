@@ -152,7 +152,60 @@ def test_a_key_that_went_down_while_the_wire_was_lost_for_a_moment_was_pressed()
     keys = at_rest("call", press_seconds=0.0)
     keys.forget(10.0)
     keys.forget(11.5)  # said twice: it was not seen in between
+    assert keys.sample("call", True, 12.0) == []
+    assert keys.sample("call", True, 12.015) == []
+    assert keys.sample("call", True, 12.030) == [KeyEvent("call", PRESSED)]
+    assert keys.sample("call", True, 12.045) == []
+
+
+@pytest.mark.parametrize("cycle", [0.005, 0.030, 0.060])
+def test_one_poll_of_garbage_after_an_absence_is_no_press(cycle: float) -> None:
+    keys = at_rest("call", press_seconds=0.0)
+    keys.forget(10.0)
+    assert keys.sample("call", True, 11.0) == []
+    assert keys.sample("call", False, 11.0 + cycle) == []
+    assert keys.bounces == 1
+    keys.sample("call", False, 11.5)
     assert keys.sample("call", True, 12.0) == [KeyEvent("call", PRESSED)]
+
+
+def test_a_contact_that_bounces_at_the_return_is_pressed_when_it_has_come_to_rest() -> None:
+    keys = at_rest("call", press_seconds=0.0)
+    keys.forget(10.0)
+    levels = [(11.0, True), (11.005, False), (11.010, True), (11.020, True), (11.040, True)]
+    presses = [(at, event) for at, down in levels for event in keys.sample("call", down, at)]
+    assert presses == [(11.040, KeyEvent("call", PRESSED))]
+
+
+@pytest.mark.parametrize("press_seconds", [0.0, 0.020])
+@pytest.mark.parametrize("shorted", [2, 3, 8])
+def test_several_keys_that_are_down_after_an_absence_must_be_released_first(
+    shorted: int, press_seconds: float
+) -> None:
+    names = [f"key-{number}" for number in range(8)]
+    keys = at_rest(*names, press_seconds=press_seconds)
+    keys.forget(10.0)
+
+    def look(at: float, down: list[str]) -> list[KeyEvent]:
+        return [event for key in names for event in keys.sample(key, key in down, at)]
+
+    short = names[-shorted:]
+    assert [look(11.0 + poll / 50, short) for poll in range(50)] == [[]] * 50
+    # With one still down, another that was released counts.
+    assert [look(12.0 + poll / 50, short[:1]) for poll in range(50)] == [[]] * 50
+    assert [*look(13.0, short[:2]), *look(13.03, short[:2])] == [KeyEvent(short[1], PRESSED)]
+    assert [*look(14.0, []), *look(14.1, [])] == []
+    assert [*look(15.0, short[:1]), *look(15.03, short[:1])] == [KeyEvent(short[0], PRESSED)]
+
+
+def test_a_key_that_was_held_before_the_absence_spoils_another_at_first_sight() -> None:
+    """It can't be told from a short."""
+    keys = at_rest("call", "recall", press_seconds=0.0)
+    keys.sample("call", True, 9.0)
+    keys.forget(10.0)
+    for poll in range(5):
+        assert keys.sample("call", True, 11.0 + poll / 50) == []
+        assert keys.sample("recall", True, 11.0 + poll / 50) == []
 
 
 def test_a_key_that_is_down_after_a_long_absence_must_be_released_first() -> None:
