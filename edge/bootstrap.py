@@ -24,7 +24,7 @@ from edge.journal.journal import Journal
 from edge.queue.apply import apply
 from edge.queue.machines import ImpossibleEvent
 from edge.queue.numbers import spent_by
-from edge.queue.state import HallState
+from edge.queue.state import DAYS_REMEMBERED, HallState
 from edge.stations.desk import Desk
 from edge.stations.dispenser import Dispenser, SlipDesign
 from edge.ulid import new_ulid
@@ -100,8 +100,9 @@ async def restore(journal: Journal) -> tuple[HallState, int]:
             state, position = apply(state, event), at
         except ImpossibleEvent as impossible:
             raise JournalDamaged(journal.path, f"event {at}: {impossible}") from impossible
-    spent = await journal.spent_numbers(None if anew else state.business_day)
-    for day, numbers in spent.items():
+    since = None if anew else state.business_day
+    # Today and the other days that a state remembers.
+    async for day, numbers in journal.spent_numbers(since, days=DAYS_REMEMBERED + 1):
         state = state.with_spent(day, spent_by(numbers))
     return state, position
 

@@ -33,6 +33,9 @@ ACKED_IS_WRITTEN_EVERY_SECONDS = 30.0
 _CHUNK = 500
 """Events in memory at once when many are gone through."""
 
+_BEHIND_ALL_DAYS = ":"
+"""Sorts behind every digit."""
+
 _APPEND = """
 INSERT INTO incoming (position, body, type, ticket, number, business_day, window, clerk)
 SELECT ?1 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
@@ -234,18 +237,26 @@ class Journal:
     # --- numbers ----------------------------------------------------------------------------
 
     async def spent_numbers(
-        self, since: BusinessDay | None
-    ) -> dict[BusinessDay, list[TicketNumber]]:
-        """The numbers that no append may spend again, of ``since`` and the days behind it; of all
-        days where it is ``None``."""
-        spent: dict[BusinessDay, list[TicketNumber]] = {}
-        rows = await self._run(
-            "SELECT business_day, number FROM numbers WHERE business_day >= ?",
-            ("" if since is None else since.isoformat(),),
-        )
-        for day, number in rows:
-            spent.setdefault(date.fromisoformat(day), []).append(number)
-        return spent
+        self, since: BusinessDay | None, *, days: int
+    ) -> AsyncIterator[tuple[BusinessDay, list[TicketNumber]]]:
+        """The numbers that no append may spend again, day by day, newest first: of ``since`` and
+        the days behind it (``None``: from the first on), and of at most so many ``days``. One day
+        is in memory at once: a journal of years has millions."""
+        oldest = "" if since is None else since.isoformat()
+        before = _BEHIND_ALL_DAYS
+        for _ in range(days):
+            rows = list(
+                await self._run(
+                    "SELECT business_day, number FROM numbers WHERE business_day ="
+                    " (SELECT max(business_day) FROM numbers WHERE business_day < ?)"
+                    " AND business_day >= ?",
+                    (before, oldest),
+                )
+            )
+            if not rows:
+                return
+            before = rows[0][0]
+            yield date.fromisoformat(before), [number for _, number in rows]
 
     # --- the uplink's cursor ----------------------------------------------------------------
 

@@ -3,10 +3,12 @@
 import asyncio
 import shutil
 import sqlite3
+import sys
 import tempfile
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ from edge.controller import Controller
 from edge.journal.database import TAIL
 from edge.journal.journal import Journal
 from edge.queue.plan import HallPlan
-from edge.queue.state import HallState
+from edge.queue.state import DAYS_REMEMBERED, HallState
 from edge.upkeep import SnapshotKeeper
 from tests.support.hall import MONDAY, MORNING, make_plan, ulid
 from tests.support.hall_events import device, epochs
@@ -161,6 +163,54 @@ async def test_what_a_snapshot_contains_is_not_read_again(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE events SET body = '{}' WHERE position = 1")
     assert await restored(path) == live
+
+
+async def spent_on(path: Path, days: int, numbers_a_day: int) -> list[date]:
+    """A journal whose guard knows the numbers of so many days; the days, in order."""
+    async with journal_at(path):
+        pass
+    known = [MONDAY + timedelta(days=n) for n in range(days)]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executemany(
+            "INSERT INTO numbers VALUES (?, ?)",
+            [(day.isoformat(), f"A{n:03}") for day in known for n in range(1, numbers_a_day + 1)],
+        )
+    return known
+
+
+async def test_a_hall_that_begins_anew_knows_the_spent_numbers_of_the_last_days(
+    path: Path,
+) -> None:
+    days = await spent_on(path, DAYS_REMEMBERED + 50, 3)
+    state, _ = await restored(path)
+    assert state.spent_on == {day: {"A": ((1, 3),)} for day in days[-DAYS_REMEMBERED:]}
+
+
+async def test_a_start_never_holds_the_numbers_of_more_than_a_day(path: Path) -> None:
+    """A journal of years has millions of them."""
+    await spent_on(path, 60, 1000)
+    async with journal_at(path) as journal:
+        await restore(journal)  # what is allocated once
+        tracemalloc.start()
+        try:
+            await restore(journal)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    all_bytes = 60 * 1000 * sys.getsizeof("A001")
+    assert peak_bytes < all_bytes / 4
+
+
+async def test_the_journal_tells_spent_numbers_newest_day_first_and_no_more_days_than_asked(
+    path: Path,
+) -> None:
+    days = await spent_on(path, 9, 2)
+    async with journal_at(path) as journal:
+        told = [each async for each in journal.spent_numbers(None, days=3)]
+        assert told == [(day, ["A001", "A002"]) for day in reversed(days[-3:])]
+        told = [each async for each in journal.spent_numbers(days[-2], days=9)]
+        assert [day for day, _ in told] == [days[-1], days[-2]]
+        assert [each async for each in journal.spent_numbers(days[-1] + timedelta(1), days=9)] == []
 
 
 @settings(max_examples=60, deadline=None)
