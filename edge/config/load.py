@@ -32,6 +32,8 @@ def load(path: Path) -> HallConfig:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(path, [Problem("the file", f"is not TOML: {error}")]) from None
+    if _has_nul(file):  # no path, host or name can have one
+        raise ConfigInvalid(path, [Problem("the file", r"has a character \u0000 in a text")])
 
     problems: list[Problem] = []
     devices = dict(_devices(file, problems))
@@ -47,6 +49,14 @@ def load(path: Path) -> HallConfig:
     if problems:
         raise ConfigInvalid(path, _as_in_the_file(problems, file))
     return config
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_has_nul(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def _as_in_the_file(problems: list[Problem], file: Mapping[str, Any]) -> list[Problem]:

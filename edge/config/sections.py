@@ -64,7 +64,7 @@ def _hours_and_minutes(at: time) -> time:
 
 
 def _file(path: Path) -> Path:
-    if not path.name or "\0" in str(path):
+    if not path.name:
         raise ValueError("must name a file")
     return path
 

@@ -229,7 +229,6 @@ WRONG: list[tuple[Path_, object, str, str]] = [
     (("hall", "day_resets_at"), "04:00+08:00", "hall.day_resets_at", "no offset"),
     (("journal",), LEAVE_OUT, "journal", "is missing"),
     (("journal", "path"), "", "journal.path", "must name a file"),
-    (("journal", "path"), "/tmp/\0", "journal.path", "must name a file"),
     (("journal", "path"), "/usr", "journal.path", "is a folder"),
     (("journal", "path"), "/var/lib/nowserving", "journal.path", "is a folder"),
     (("journal", "path"), "/etc/passwd/j.db", "journal.path", "/etc/passwd is no folder"),
@@ -436,6 +435,21 @@ def test_a_password_is_text_that_mqtt_can_carry(
 )
 def test_a_host_may_be_a_name_or_an_address_of_either_kind(tmp_path: Path, host: str) -> None:
     assert problems_of(tmp_path, changed(good(), ("uplink", "host"), host)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("journal", "path"), "/tmp/\0"),
+        (("devices", "bar-1", "port"), "/dev/\0"),
+        (("buses", "desks", "port"), "/dev/\0"),
+        (("windows", "1", "skills"), ["\0"]),
+        (("devices", "\0"), {}),
+    ],
+)
+def test_a_text_with_a_nul_is_refused(tmp_path: Path, path: Path_, value: object) -> None:
+    (problem,) = problems_of(tmp_path, changed(good(), path, value))
+    assert problem.what == r"has a character \u0000 in a text"
 
 
 def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
