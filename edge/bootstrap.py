@@ -327,9 +327,10 @@ async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:
 def _secret(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
         raise CannotStart(
-            f"uplink.password_file: {path} can't be read: {error.strerror}. Write the hall's MQTT "
+            f"uplink.password_file: {path} can't be read: {why}. Write the hall's MQTT "
             "password into it, readable by this user alone"
         ) from error
 
