@@ -19,7 +19,7 @@ import aiosqlite
 import pydantic_core
 from pydantic import ValidationError
 
-from contract.envelope import CloudEvent, UnknownEventType, renumber, to_json
+from contract.envelope import SEQUENCE_DIGITS, CloudEvent, UnknownEventType, to_json
 from contract.events import HallEvent, TicketEvent
 from contract.names import BusinessDay, Epoch, HallId, TicketNumber
 from edge.journal.database import PRAGMAS, Contents, FileLock, open_or_create
@@ -43,6 +43,14 @@ SELECT ?1 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
 FROM json_each(?2)
 """
 """One statement is one transaction and one hop through the database's thread."""
+
+_RENUMBER = """
+UPDATE events SET body = json_set(body, '$.id', ?1 || '.' || (position - ?2),
+  '$.sequence', format('%0*d', ?3, position - ?2), '$.epoch', ?1)
+WHERE position > ?2
+"""
+"""As ``contract.envelope.renumber`` does, in the database's thread and several times as fast: presses
+wait for it."""
 
 
 class Snapshot(NamedTuple):
@@ -300,7 +308,7 @@ class Journal:
             try:
                 await self._run("UPDATE journal SET acked = ?", (base,))
                 await self._run("INSERT INTO epochs (epoch, base) VALUES (?, ?)", (epoch, base))
-                await self._renumber(epoch, base)
+                await self._run(_RENUMBER, (epoch, base, SEQUENCE_DIGITS))
                 await self._run("COMMIT")
             except BaseException:
                 await self._roll_back()
@@ -308,25 +316,6 @@ class Journal:
             log.warning("journal %s: new epoch %s after event %d", self.path, epoch, base)
             self.epoch, self._base, self._acked_on_disk = epoch, base, base
             return epoch
-
-    async def _renumber(self, epoch: Epoch, base: int) -> None:
-        position = base
-        while rows := list(
-            await self._run(
-                "SELECT position, body FROM events WHERE position > ? ORDER BY position LIMIT ?",
-                (position, _CHUNK),
-            )
-        ):
-            changed = [
-                (renumber(body, epoch=epoch, seq=place - base), place) for place, body in rows
-            ]
-            try:
-                await self._database.executemany(
-                    "UPDATE events SET body = ? WHERE position = ?", changed
-                )
-            except sqlite3.Error as error:
-                raise named(error, self.path) from error
-            position = rows[-1][0]
 
     async def _roll_back(self) -> None:
         if self._database.in_transaction:

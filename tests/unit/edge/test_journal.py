@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.envelope import CloudEvent, to_json
+from contract.envelope import CloudEvent, renumber, to_json
 from contract.events import (
     HallEvent,
     TicketCancelled,
@@ -350,6 +350,20 @@ async def test_a_new_epoch_renumbers_what_was_not_acked_and_keeps_positions(path
         assert (journal.epoch, journal.head, journal.acked) == (epoch, 6, 2)
         assert await journal.load_snapshot() == Snapshot(8, "eight")
         assert [event for _, event in await all_events(journal, 8)] == [*events[8:], device()]
+
+
+async def test_a_renumbered_event_is_otherwise_as_it_was_written_to_the_letter(path: Path) -> None:
+    events = [
+        device(detail) for detail in ("缺纸 🖨", 'a "quoted" \\ line\n\x00\x1f', "é\u2028", "")
+    ]
+    async with journal_at(path) as journal:
+        await journal.append(events)
+        before = await journal.read(0, 100)
+        epoch = await journal.start_new_epoch()
+        assert await journal.read(0, 100) == [
+            (seq, renumber(text, epoch=epoch, seq=seq)) for seq, text in before
+        ]
+    assert check_all(path) == []
 
 
 async def test_a_second_new_epoch_begins_behind_the_first(path: Path) -> None:
