@@ -49,8 +49,8 @@ UPDATE events SET body = json_set(body, '$.id', ?1 || '.' || (position - ?2),
   '$.sequence', format('%0*d', ?3, position - ?2), '$.epoch', ?1)
 WHERE position > ?2
 """
-"""As ``contract.envelope.renumber`` does, in the database's thread and several times as fast: presses
-wait for it."""
+"""As ``contract.envelope.renumber`` does, but in the database's thread and several times as fast:
+presses wait for it."""
 
 
 class Snapshot(NamedTuple):

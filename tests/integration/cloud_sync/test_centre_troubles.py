@@ -73,22 +73,24 @@ async def test_a_broker_that_is_away_is_said_once_each_time(
 
 
 class Unreadable(SqliteStore):
-    """A database on a disk that can't be read until it is mended."""
+    """A database on a disk that can't be read until it is mended, and takes its time to say so:
+    the session is subscribed by then."""
 
     mended = False
     reads = 0
 
     async def positions(self) -> tuple[Position, ...]:
-        self._read()
+        await self._read()
         return await super().positions()
 
     async def totals(self) -> tuple[int, int]:
-        self._read()
+        await self._read()
         return await super().totals()
 
-    def _read(self) -> None:
+    async def _read(self) -> None:
         type(self).reads += 1
         if not self.mended:
+            await asyncio.sleep(0.2)
             raise sqlite3.OperationalError("disk I/O error")
 
 
