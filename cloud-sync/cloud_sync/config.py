@@ -140,7 +140,7 @@ class ConfigInvalid(Exception):
 def load(path: Path) -> SyncConfig:
     """Read and check. Raises ``ConfigInvalid`` with all problems at once."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins with a BOM
     except OSError as error:
         raise ConfigInvalid(path, [f"can't be read: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -150,7 +150,12 @@ def load(path: Path) -> SyncConfig:
     except ValidationError as error:
         problems = [_problem(each) for each in error.errors(include_url=False)]
         raise ConfigInvalid(path, problems) from None
-    problems = list(_unreadable_files(config))
+    problems = _unreadable_files(config)
+    if config.store.path.is_dir():  # an empty text, too: that is this folder
+        problems.append(
+            f"store.path: {config.store.path} is a folder; name a file, for example: "
+            'path = "/var/lib/nowserving-sync/centre.db"'
+        )
     if problems:
         raise ConfigInvalid(path, problems)
     return config

@@ -37,7 +37,8 @@ class NothingToSalvage(JournalError):
             f"nothing can be read of {path}: not one event of a hall is in it. To go on: stop the "
             f"controller, move {path} away (keep it) together with {path.name}-wal and "
             f"{path.name}-shm, and start again: it makes a new journal. The centre keeps what it "
-            "has acknowledged; whoever waits in the hall must take a new number"
+            "has acknowledged. Numbers begin at the first again: whoever waits in the hall must "
+            "take a new one, and hand in the old one, which somebody else will be called by"
         )
 
 

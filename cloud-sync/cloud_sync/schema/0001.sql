@@ -2,6 +2,8 @@
 -- What halls said is in events, for ever. All tables below the line are derived from it
 -- and can be made anew: nowserving-sync rebuild.
 
+PRAGMA application_id = 0x4E536331;  -- "NSc1": a centre's database of Now Serving
+
 CREATE TABLE halls (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE

@@ -35,6 +35,8 @@ _T = TypeVar("_T")
 
 MAX_DEAD_LETTERS = 10_000
 REBUILD_CHUNK = 2000
+_APPLICATION_ID = 0x4E536331
+"""As in the first schema."""
 _VARIABLES = 500
 """Placeholders in one statement; SQLite's own limit is higher in every version."""
 
@@ -445,11 +447,22 @@ def _prepare(path: Path) -> None:
     """Make the file where there is none, and bring its schema up to this version."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        _check_ours(connection, path)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         _migrate(connection, path)
     finally:
         connection.close()
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != _APPLICATION_ID:
+        raise StoreError(
+            f"store {path} is a database of something else, and left as it is. Name another file: "
+            "key path in [store] of the configuration"
+        )
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

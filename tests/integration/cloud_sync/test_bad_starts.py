@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,8 +47,8 @@ def with_store(tmp_path: Path, broker: Broker, store: Path) -> Path:
 async def test_a_file_that_can_not_be_opened_is_named_with_what_to_do(
     broker: Broker, tmp_path: Path, turn: int
 ) -> None:
-    store = tmp_path / f"folder{turn}"
-    store.mkdir()  # not a file
+    store = tmp_path / f"nowhere{turn}.db"
+    store.symlink_to(tmp_path / "gone" / "centre.db")
     said = await start(with_store(tmp_path, broker, store))
     assert f"store {store} can't be opened for writing: unable to open database file" in said
     assert "Let this user write to the file and to its folder" in said
@@ -69,6 +71,20 @@ async def test_a_folder_that_can_not_be_made_is_named_with_what_to_do(
     store = tmp_path / "file" / "centre.db"
     said = await start(with_store(tmp_path, broker, store))
     assert f"store {store} can't be opened: {store.parent}: " in said
+
+
+@pytest.mark.parametrize("command", ["run", "rebuild"])
+async def test_a_database_of_something_else_is_left_as_it_is(
+    broker: Broker, tmp_path: Path, command: str
+) -> None:
+    store = tmp_path / "other.db"
+    with closing(sqlite3.connect(store)) as other:
+        other.execute("CREATE TABLE streams (x)")
+    before = store.read_bytes()
+    said = await start(with_store(tmp_path, broker, store), command)
+    assert f"store {store} is a database of something else" in said
+    assert "key path in [store]" in said
+    assert store.read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["run", "rebuild"])

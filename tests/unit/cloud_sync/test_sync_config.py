@@ -135,3 +135,24 @@ def test_the_example_for_a_list_is_a_list(tmp_path: Path) -> None:
     (problem,) = [each for each in invalid.value.problems if "framed_by" in each]
     example = tomllib.loads(problem.partition("for example:")[2])
     assert example == {"framed_by": ["https://portal.example.com"]}
+
+
+GOOD = """
+[mqtt]
+host = "127.0.0.1"
+
+[store]
+path = "centre.db"
+"""
+
+
+def test_a_file_that_notepad_saved_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sync.toml"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert load(path).store.path == Path("centre.db")
+
+
+@pytest.mark.parametrize("store", ["", "/tmp"])
+def test_a_store_that_is_a_folder_is_refused_before_the_start(tmp_path: Path, store: str) -> None:
+    with pytest.raises(ConfigInvalid, match="is a folder; name a file"):
+        load(write(tmp_path, GOOD.replace("centre.db", store)))
