@@ -3,19 +3,16 @@
 import asyncio
 import os
 import re
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from contract import topics
 from contract.documents import HallReport
 from contract.names import Presence
 from messaging.session import connect
-from tests.support.broker import Broker, running_broker
+from tests.support.broker import Broker
 from tests.support.centre import CentreProcess, running_centre
 from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
 
@@ -31,31 +28,6 @@ NAMES: dict[str, Any] = {
 }
 EVENTS = HallDay(21).whole(90)
 TEXTS = envelopes(EVENTS, "hall-a")
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    async with running_broker(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-async def centre(tmp_path: Path, broker: Broker) -> AsyncIterator[CentreProcess]:
-    async with running_centre(tmp_path / "centre", broker) as running:
-        yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    async with async_playwright() as playwright:
-        # Without a system's Chromium, Playwright's own is taken, where it was installed.
-        launched = await playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield launched
-        await launched.close()
 
 
 async def send(broker: Broker, hall: str, texts: list[str], *, head: int = 0) -> None:

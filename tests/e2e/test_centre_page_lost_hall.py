@@ -1,13 +1,10 @@
 """A hall that is away, on the centre's page: since when, and nothing of it in today's colours."""
 
 import re
-import shutil
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from contract import topics
 from contract.documents import HallReport
@@ -15,8 +12,8 @@ from contract.events import DeviceChanged
 from contract.names import DeviceStatus, Presence
 from messaging.session import Will, connect
 from tests.e2e.test_centre_page import NAMES, PATIENCE_MS, picture
-from tests.support.broker import Broker, running_broker
-from tests.support.centre import CentreProcess, running_centre
+from tests.support.broker import Broker
+from tests.support.centre import CentreProcess
 from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
 
 HALL = "hall-a"
@@ -31,29 +28,6 @@ DEVICES = [
 ]
 TEXTS = envelopes([*DAY, *DEVICES], HALL)
 LAST_HEARD = re.compile(r"^Lost · last heard at \d\d:\d\d$")
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    async with running_broker(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-async def centre(tmp_path: Path, broker: Broker) -> AsyncIterator[CentreProcess]:
-    async with running_centre(tmp_path / "centre", broker) as running:
-        yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield launched
-        await launched.close()
 
 
 class HallDies(Exception):

@@ -2,14 +2,13 @@
 
 import os
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from simulator.hall import HallOptions, VirtualHall, clean_environment
 from simulator.web import serve_pages
@@ -31,19 +30,6 @@ async def hall(tmp_path: Path) -> AsyncIterator[VirtualHall]:
         yield hall
     finally:
         await hall.stop()
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    async with async_playwright() as playwright:
-        # Without a system's Chromium, Playwright's own is taken, where it was installed.
-        launched = await playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield launched
-        await launched.close()
 
 
 class Visitor:
