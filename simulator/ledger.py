@@ -9,10 +9,8 @@ answered yet; so a press that was lost is missed by the last of its row, and cou
   shows is seen too, but it is the same answer once more and answers nobody else.
 - At the dispenser, ``refused`` answers. ``accepted`` only promises: the paper answers, or a
   ``refused`` that comes later because the paper failed. A paper that is torn or void does not.
-- Flashes that overlap melt into one light, which says less than each alone. A light that goes on
-  answers one press. When it goes out, it has answered whoever pressed while it shone and saw it
-  shine for a whole flash from then on; and in any case one press for each flash's time that it
-  shone, or part of one.
+- Flashes that overlap melt into one light that is longer by the length of each. A light that goes
+  on answers one press; when it goes out, one more for each further flash's time that it shone.
 - Keys that go down together are one hand (somebody leans on the panel): one light is an answer
   to a hand, as nobody could tell four flashes at once from one. Its papers are counted.
 
@@ -21,7 +19,6 @@ which it answered; and presses that nobody could answer (down, unplugged) are ow
 they take an answer only when no other press waits for it.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,10 +31,10 @@ ANSWER_SECONDS = 5.0
 PAPER_SECONDS = 35.0
 """After an accepted press at the dispenser there is paper or a refusal by then: a slip lives for
 30 s, and the refusal has the time of any answer."""
-FLASH_SECONDS = 0.28
-"""A lamp that answers by a flash is lit for 0.3 s from the press on."""
-LATE_SECONDS = 0.1
-"""On a bus the end of a flash may come so much later than its beginning did."""
+FLASH_SECONDS = 0.3
+"""A lamp that answers is lit for so long."""
+EARLY_SECONDS = 0.02
+"""On a wire the end of a light may come so much sooner after its beginning."""
 HAND_SECONDS = 0.05
 """Keys that go down within this are under one hand."""
 DISPENSER = "dispenser"
@@ -135,15 +132,8 @@ class Ledger:
             self._flash(station, lamp, at)
             return
         since = self._lit_since.pop((station, lamp), at)
-        made_it_longer = [
-            press
-            for press in self._waiting_for(lamp, station, at)
-            if since <= press.at <= at - FLASH_SECONDS
-        ]
-        for press in made_it_longer:
-            self._answer(press, lamp)
-        flashes = math.ceil((at - since - LATE_SECONDS) / FLASH_SECONDS)
-        for _ in range(flashes - 1 - len(made_it_longer)):
+        flashes = int((at - since + EARLY_SECONDS) / FLASH_SECONDS)
+        for _ in range(flashes - 1):
             self._flash(station, lamp, at)
 
     def paper(self, paper: Paper) -> TicketPaper | None:

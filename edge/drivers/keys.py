@@ -13,6 +13,8 @@ STUCK_SECONDS = 10.0
 BLINK_SECONDS = 0.5
 """Each of the two halves."""
 FLASH_SECONDS = 0.3
+MOST_FLASHES = 8
+"""In one light; nobody counts more."""
 SHORT_ABSENCE_SECONDS = 2.0
 """A key that was up before the wire was lost, and is down when it is back so soon, was pressed by
 somebody who is still there and waits for an answer."""
@@ -182,27 +184,40 @@ class Lamp:
     _steady: LampPattern = LampPattern.OFF
     _steady_since: float = 0.0
     _flash_until: float | None = None
+    _flash_seconds: float = 0.0
+    """How long the light of one or several flashes lasts, once it is shown."""
     _flash_awaited: bool = False
 
     def set(self, pattern: LampPattern, at: float, *, flash_within_seconds: float = 0.0) -> None:
         """From now on. A flash is laid over the steady pattern, and a new pattern ends it; a
         lamp that blinks and is told to blink keeps its rhythm.
 
+        Each flash answers somebody: one that comes before the last is over makes the light longer
+        by its own length, so that two answers given in one moment don't look like one.
+
         ``flash_within_seconds``: a flash lasts until so much later, or from ``shown`` on, for a
         lamp that can't be lit at once.
         """
         if pattern is LampPattern.FLASH:
-            self._flash_until = at + max(FLASH_SECONDS, flash_within_seconds)
+            lit_for = min(self._flash_left(at) + FLASH_SECONDS, MOST_FLASHES * FLASH_SECONDS)
+            self._flash_seconds = lit_for
+            self._flash_until = at + max(lit_for, flash_within_seconds)
             self._flash_awaited = flash_within_seconds > 0
             return
         self._flash_until = None
         if pattern is not self._steady:
             self._steady, self._steady_since = pattern, at
 
+    def _flash_left(self, at: float) -> float:
+        """How long the flashes that were set before are still to be lit."""
+        if self._flash_until is None or at >= self._flash_until:
+            return 0.0
+        return self._flash_seconds if self._flash_awaited else self._flash_until - at
+
     def shown(self, at: float) -> None:
         """It really is as ``lit`` says, since ``at``: a flash that was awaited lasts from here."""
         if self._flash_awaited and self._flash_until is not None and at < self._flash_until:
-            self._flash_until = at + FLASH_SECONDS
+            self._flash_until = at + self._flash_seconds
             self._flash_awaited = False
 
     def lit(self, at: float) -> bool:

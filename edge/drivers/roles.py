@@ -126,7 +126,8 @@ class LampPattern(StrEnum):
     BLINK = "blink"
     """Until set otherwise, 0.5 s on, 0.5 s off."""
     FLASH = "flash"
-    """Once, for 0.3 s; then what it was before."""
+    """Once, for 0.3 s, and for longer by as much for each that is set meanwhile; then what it was
+    before."""
 
 
 class Keypad(Device, Protocol):

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edge.drivers.keys import BLINK_SECONDS, FLASH_SECONDS, KeyChange, KeyEvent, KeyFilter, Lamp
+from edge.drivers.keys import (
+    BLINK_SECONDS,
+    FLASH_SECONDS,
+    MOST_FLASHES,
+    KeyChange,
+    KeyEvent,
+    KeyFilter,
+    Lamp,
+)
 from edge.drivers.roles import LampPattern
 
 PRESSED, STUCK, FREED = KeyChange.PRESSED, KeyChange.STUCK, KeyChange.FREED
@@ -308,6 +316,22 @@ def test_a_new_pattern_ends_a_flash() -> None:
     lamp.set(LampPattern.OFF, 1.1)
     assert not lamp.lit(1.1)
     assert lamp.next_change(1.1) is None
+
+
+def test_a_flash_over_a_flash_makes_the_light_longer_by_its_own_length() -> None:
+    lamp = Lamp()
+    lamp.set(LampPattern.FLASH, 1.0)
+    lamp.set(LampPattern.FLASH, 1.0)
+    lamp.set(LampPattern.FLASH, 1.5)
+    assert [lamp.lit(at) for at in (1.0, 1.59, 1.89, 1.91)] == [True, True, True, False]
+
+
+def test_a_flood_of_flashes_is_no_light_for_ever() -> None:
+    lamp = Lamp()
+    for _ in range(1000):
+        lamp.set(LampPattern.FLASH, 1.0)
+    assert lamp.lit(1.0 + MOST_FLASHES * FLASH_SECONDS - 0.01)
+    assert not lamp.lit(1.0 + MOST_FLASHES * FLASH_SECONDS + 0.01)
 
 
 def test_telling_a_blinking_lamp_to_blink_keeps_its_rhythm() -> None:

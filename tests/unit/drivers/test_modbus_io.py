@@ -3,6 +3,8 @@
 import asyncio
 from math import inf
 
+import pytest
+
 from contract.names import DeviceId, DeviceStatus
 from edge.drivers.config import Role
 from edge.drivers.keys import BLINK_SECONDS, FLASH_SECONDS
@@ -88,15 +90,24 @@ async def test_a_flash_that_could_not_be_written_in_time_is_still_shown_for_its_
     assert dark.values[0] == 0
 
 
-async def test_a_flash_lasts_no_longer_when_its_lamp_is_lit_already() -> None:
+async def test_a_flash_lasts_from_now_when_its_lamp_is_lit_already() -> None:
     (keypad,) = keypads(1)
     keypad.set_lamp("accepted", LampPattern.FLASH)
     at = now()
     assert confirm(keypad, keypad.wish(at), at)
     keypad.set_lamp("accepted", LampPattern.FLASH)
-    at = now()
+    assert keypad.wish(at) is None, "it is lit already"
+    assert at + FLASH_SECONDS < keypad.next_wish(at) <= at + 2 * FLASH_SECONDS
+
+
+async def test_flashes_that_wait_for_the_bus_together_are_shown_one_after_the_other() -> None:
+    (keypad,) = keypads(1)
+    for _ in range(3):
+        keypad.set_lamp("accepted", LampPattern.FLASH)
+    at = now() + 1.0
+    assert confirm(keypad, keypad.wish(at), at)
     assert keypad.wish(at) is None
-    assert keypad.next_wish(at) == at + FLASH_SECONDS
+    assert keypad.next_wish(at) == pytest.approx(at + 3 * FLASH_SECONDS)
 
 
 async def test_a_flash_that_nobody_could_see_for_long_is_forgotten() -> None:
