@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.support.broker import Broker, running_broker
 from tests.support.centre import CentreProcess, running_centre
+
+expect.set_options(timeout=40_000)
+"""Milliseconds; a machine may be busy. What is wrong is wrong for ever, so it costs nothing."""
 
 
 @pytest.fixture

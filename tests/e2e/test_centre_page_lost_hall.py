@@ -11,7 +11,7 @@ from contract.documents import HallReport
 from contract.events import DeviceChanged
 from contract.names import DeviceStatus, Presence
 from messaging.session import Will, connect
-from tests.e2e.test_centre_page import NAMES, PATIENCE_MS, picture
+from tests.e2e.test_centre_page import NAMES, picture
 from tests.support.broker import Broker
 from tests.support.centre import CentreProcess
 from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
@@ -46,10 +46,8 @@ async def live_until_seen(broker: Broker, page: Page) -> None:
             payload = online.model_dump_json().encode()
             await session.publish(topics.state(HALL), payload, retain=True)
             await session.publish(topics.backlog(HALL), backlog(TEXTS))
-            await expect(page.locator("#presence")).to_contain_text(
-                re.compile("^Online|^在线"), timeout=PATIENCE_MS
-            )
-            await expect(page.locator("#devices .good")).to_have_count(2, timeout=PATIENCE_MS)
+            await expect(page.locator("#presence")).to_contain_text(re.compile("^Online|^在线"))
+            await expect(page.locator("#devices .good")).to_have_count(2)
             raise HallDies
 
 
@@ -61,7 +59,7 @@ async def test_a_lost_hall_says_when_it_was_heard_and_shows_nothing_as_if_it_wer
     await page.goto(f"http://127.0.0.1:{centre.page_port}/?lang=en")
     await live_until_seen(broker, page)
 
-    await expect(page.locator("#presence")).to_have_text(LAST_HEARD, timeout=PATIENCE_MS)
+    await expect(page.locator("#presence")).to_have_text(LAST_HEARD)
     await expect(page.locator("#halls .more")).to_have_text(LAST_HEARD)
     await expect(page.locator("#devices-title")).to_have_text(
         re.compile(r"^Devices as of \d\d:\d\d$")
@@ -88,9 +86,9 @@ async def test_a_centre_that_never_heard_the_hall_claims_no_time(
     page = await browser.new_page(locale="en-GB")
     await page.goto(f"http://127.0.0.1:{centre.page_port}/?lang=en")
     await live_until_seen(broker, page)
-    await expect(page.locator("#presence")).to_have_text(LAST_HEARD, timeout=PATIENCE_MS)
+    await expect(page.locator("#presence")).to_have_text(LAST_HEARD)
     await centre.stop()
     await centre.start()
-    await expect(page.locator("#presence")).to_have_text("Lost", timeout=2 * PATIENCE_MS)
+    await expect(page.locator("#presence")).to_have_text("Lost")
     await expect(page.locator("#devices-title")).to_have_text("Devices, as last known")
     await page.close()
