@@ -81,12 +81,13 @@ def hall_rows(figures: HallFigures) -> Iterable[Row]:
 
 def start_row(figures: StartFigures) -> Row:
     past = f"{figures.past_events:,} past events" if figures.past_events else "empty journal"
+    limit = 1.0 if figures.past_events else 2.0
     return Row(
         "start, exec → ready",
         f"6 windows, {past}",
         f"{figures.seconds:.2f} s",
-        "≤ 2 s",
-        figures.seconds <= 2.0,
+        f"≤ {limit:g} s",
+        figures.seconds <= limit,
     )
 
 

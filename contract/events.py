@@ -117,7 +117,7 @@ class TicketIssued(TicketEvent):
 
 
 class WaitEstimated(TicketEvent):
-    """What the customer was told about the wait; scored when the ticket is called."""
+    """What the customer was told about the wait."""
 
     type: ClassVar[str] = "hall.ticket.wait-estimated.v1"
     ahead: Annotated[int, Field(ge=0)]

@@ -15,7 +15,8 @@ from typing import TextIO
 from simulator import layout
 from simulator.broker import KINDS, NoBroker
 from simulator.demo import DemoOptions, EndedEarly, run_demo
-from simulator.hall import MAX_SPEED, MIN_SPEED, HallOptions, clean_environment, free_ports
+from simulator.hall import HallOptions, clean_environment, free_ports
+from simulator.layout import MAX_SPEED, MIN_SPEED
 from simulator.processes import ProgramFailed
 from simulator.truth import Verdict
 

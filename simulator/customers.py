@@ -17,6 +17,7 @@ from simulator.habits import (
     SILENT_SHARE,
     SLOW_SHARE,
 )
+from simulator.layout import RATING_SECONDS
 from simulator.ledger import ANSWER_SECONDS
 from simulator.perception import Showing, Sight, TicketPaper
 from simulator.scene import Customer, Scene
@@ -145,7 +146,7 @@ async def _rate(scene: Scene, customer: Customer, window: int) -> None:
     if not asked or dice.random() < SILENT_SHARE:
         return
     late = dice.random() < LATE_SHARE
-    await scene.clock.sleep(60 if late else dice.uniform(1, 4))
+    await scene.clock.sleep(RATING_SECONDS + 20 if late else dice.uniform(1, 4))
     manner = dice.random()
     if manner < LEANING_SHARE:
         await scene.lean(panel, dice)

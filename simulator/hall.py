@@ -24,7 +24,7 @@ from simulator import layout, truth
 from simulator.broker import BrokerPlan, Kind, plan_broker
 from simulator.devices import Relay, RelayMode
 from simulator.fittings import PRINTER, Fittings
-from simulator.layout import Places, Wiring
+from simulator.layout import MAX_SPEED, MIN_SPEED, Places, Wiring
 from simulator.ledger import Ledger
 from simulator.panels import Panel
 from simulator.people import People
@@ -33,7 +33,6 @@ from simulator.tasks import in_background
 
 log = logging.getLogger(__name__)
 
-MIN_SPEED, MAX_SPEED = 1.0, 120.0
 BEGINS_AT = time(8, 29, 50)
 """Hall time at which the demo begins: clerks come to their windows, the doors are about to open."""
 NIGHT_BEGINS_AT, NIGHT_ENDS_AT = time(18, 0), time(8, 20)

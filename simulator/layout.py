@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+MIN_SPEED, MAX_SPEED = 1.0, 120.0
+"""Hall time against real time."""
+RATING_SECONDS = 1.5 * MAX_SPEED
+"""Of hall time. The speed can be raised while the daemon runs: 1.5 s for a finger at the highest."""
+
 HALL = "demo"
 HALL_NAME = {"zh": "滨江营业厅", "en": "Riverside Hall"}
 TIME_ZONE = "Asia/Shanghai"
@@ -209,7 +214,7 @@ def hall_toml(
     document: dict[str, Any] = {
         "hall": {"id": HALL, "name": HALL_NAME, "time_zone": TIME_ZONE},
         "rules": {
-            "rating_seconds": min(600.0, max(10.0, 1.5 * speed)),
+            "rating_seconds": RATING_SECONDS,
             "no_show_after_seconds": max(10.0, speed / 2),
             "reprint_within_seconds": min(3600.0, max(60.0, 30.0 * speed)),
         },

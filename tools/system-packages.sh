@@ -12,6 +12,7 @@ mosquitto_pub                               mosquitto-clients
 mbpoll                                      mbpoll
 socat                                       socat
 systemd-analyze                             systemd
+openssl                                     openssl
 node                                        nodejs
 npm                                         npm
 chromium                                    chromium

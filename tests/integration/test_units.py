@@ -48,6 +48,19 @@ def test_both_services_have_a_unit() -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_the_service_manager_is_told_of_the_start_and_watches_the_life(unit: Path) -> None:
+    lines = unit.read_text().splitlines()
+    assert "Type=notify" in lines
+    assert "Restart=always" in lines
+    assert any(re.fullmatch(r"WatchdogSec=\d+", line) for line in lines)
+    assert any(line.startswith("WorkingDirectory=%S/") for line in lines)
+
+
+def test_the_pins_library_writes_its_pipes_where_they_vanish() -> None:
+    assert "Environment=LG_WD=%t/nowserving" in (SYSTEMD / "nowserving-edge.service").read_text()
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_the_exposure_is_small(unit: Path, analyze: Callable[..., str]) -> None:
     exposure = _exposure(analyze("security", "--offline=yes", "--no-pager", unit))
     print(f"{unit.name}: exposure {exposure}")

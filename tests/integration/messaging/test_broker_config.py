@@ -144,6 +144,10 @@ def test_the_files_for_production_are_those_that_the_tests_run_on() -> None:
     assert (folder / "acl").read_text() == render_acl(PRODUCTION_USERS)
 
 
+def test_small_packets_leave_at_once() -> None:
+    assert "\nset_tcp_nodelay true\n" in render_config(production_config())
+
+
 def test_a_password_is_stored_salted_and_in_mosquittos_format() -> None:
     one, other = hash_password("secret"), hash_password("secret")
     assert one != other

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -233,6 +234,16 @@ async def test_the_facts_of_a_hall_are_those_of_its_newest_day(store: SqliteStor
     assert sorted(each for service in facts.services for each in service.waits_seconds) == sorted(
         each for each in waits if each is not None
     )
+    waiting: dict[str, str] = {}
+    for each in events:
+        if isinstance(each, ev.TicketPrinted | ev.TicketRejoined):
+            waiting[each.ticket] = each.service
+        elif isinstance(each, ev.TicketCalled | ev.TicketCancelled):
+            waiting.pop(each.ticket, None)
+    by_service = Counter(waiting.values())
+    assert len(by_service) == 2
+    assert {each.service: each.waiting for each in facts.services} == by_service
+    assert facts.no_shows == of_type.count(ev.TicketNoShow) > 0
     tomorrow = HallDay(4, hall=1, day=date(2026, 3, 3))
     await store.commit(received([*tomorrow.open()], first_seq=len(events) + 1), [], NOW)
     facts = await store.facts("hall-a")

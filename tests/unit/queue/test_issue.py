@@ -36,6 +36,22 @@ def test_a_press_reserves_the_first_number_of_its_service_and_tells_the_wait() -
     assert estimated.ticket == issued.ticket
 
 
+def test_what_was_estimated_at_the_press_is_what_the_journal_keeps() -> None:
+    hall = Hall(make_plan({1: "a", 2: "b"}))
+    hall.sign_on(1)
+    for _ in range(3):
+        hall.press("a")
+    plan, state = hall.plan, hall.state
+    wait = plan.estimator.estimate(plan, state, "a", Tier.NORMAL, hall.now)
+    _, estimated = hall.do(IssueTicket(ticket=ulid(99), service="a"))
+    assert isinstance(estimated, WaitEstimated)
+    assert wait.p90_seconds is not None
+    assert wait.p50_seconds is not None
+    assert 0 < wait.p50_seconds < wait.p90_seconds
+    assert (estimated.p50_seconds, estimated.p90_seconds) == (wait.p50_seconds, wait.p90_seconds)
+    assert (estimated.ahead, estimated.method) == (wait.ahead, wait.method)
+
+
 def test_every_service_counts_for_itself() -> None:
     hall = Hall(make_plan({1: "ab"}))
     tickets = [hall.press(service) for service in "aabab"]

@@ -1,6 +1,7 @@
 """A window's desk: every key is answered, the screen shows what is true, the evaluator asks."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -90,6 +91,15 @@ async def test_call_next_shows_the_number_and_lights_accepted(scene: Scene) -> N
     assert await scene.caller.press_and_see("call_next") == "accepted"
     assert scene.screen.text == "A001 请到1号窗口"
     assert scene.screen.shown[-1].blink
+
+
+async def test_an_idle_screen_tells_how_many_wait_and_how_long_as_a_range(scene: Scene) -> None:
+    for n in range(3):
+        await scene.customer(n)
+    scene.desk.refresh()
+    text = re.fullmatch(r"等候3人 约(\d+)-(\d+)分钟", scene.screen.text)
+    assert text is not None, scene.screen.text
+    assert int(text[1]) < int(text[2])
 
 
 async def test_a_call_with_nobody_waiting_is_answered_by_refused(scene: Scene) -> None:

@@ -7,9 +7,10 @@ from itertools import count
 
 import pytest
 
-from contract.commands import IssueTicket, OpenDay
-from contract.events import TicketIssued, TicketPrinted, TicketVoided
+from contract.commands import ConfirmPrint, IssueTicket, OpenDay, SignOn
+from contract.events import TicketIssued, TicketPrinted, TicketVoided, WaitEstimated
 from contract.names import DeviceStatus, Language, TicketState, Tier, VoidReason
+from edge import words
 from edge.clock import ManualClock
 from edge.controller import Controller
 from edge.drivers.roles import LampPattern
@@ -91,6 +92,23 @@ async def test_a_press_becomes_a_number_paper_and_a_place_in_line(scene: Scene) 
     assert not scene.printer.scrap_expected, "nothing was printing before"
     assert not slip.reprint
     assert scene.controller.state.lines.count("a") == 1
+
+
+async def test_the_slip_tells_the_wait_that_was_estimated_as_a_range(scene: Scene) -> None:
+    await scene.controller.submit(SignOn(window=1, clerk="1001"))
+    for n in range(3):
+        await scene.controller.submit(IssueTicket(ticket=ulid(n), service="a"))
+        await scene.controller.submit(ConfirmPrint(ticket=ulid(n)))
+    scene.start()
+    assert await scene.buttons.press_and_see("a") == "accepted"
+    await scene.until(lambda: bool(scene.printer.paper))
+    (slip,) = scene.printer.paper
+    estimated = scene.happened(WaitEstimated)[-1]
+    assert isinstance(estimated, WaitEstimated)
+    assert slip.ahead == estimated.ahead == 3
+    assert slip.wait_minutes == words.minutes(estimated)
+    about, at_most = slip.wait_minutes or (0, 0)
+    assert 0 < about < at_most
 
 
 async def test_nobody_waits_before_the_paper_is_out(scene: Scene) -> None:
