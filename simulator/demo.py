@@ -152,6 +152,11 @@ def gather(hall: VirtualHall) -> Evidence:
         papers=list(ledger.papers),
         calls=list(ledger.calls),
         two_at_once=list(ledger.two_at_once),
+        blind_windows=[
+            number
+            for number, window in hall.fittings.windows.items()
+            if window.screen in hall.cables_pulled
+        ],
         press_to_led_seconds=list(ledger.press_to_led_seconds),
         press_to_paper_seconds=list(ledger.press_to_paper_seconds),
         daemon_rss_bytes=hall.daemon.peak_rss_bytes,

@@ -85,6 +85,8 @@ class VirtualHall:
         self.clock = SharedScaledClock(self.places.clock_file)
         self.speed = options.speed
         self.night = False
+        self.cables_pulled: set[str] = set()
+        """Every cable that was out at some time."""
         try:
             self.broker_plan, self.relay, self.programs = self._plan_programs()
         except BaseException:
@@ -473,6 +475,7 @@ class VirtualHall:
         if cable == PRINTER and not self.fittings.printer.powered:
             raise BadAction("the printer is off: its cable leads nowhere")
         self.fittings.plug(cable, not _on(action))
+        self.cables_pulled.add(cable)
         self.say(f"the cable of {cable} is {'out' if _on(action) else 'in again'}")
 
     def _network_down(self, action: Mapping[str, Any]) -> None:

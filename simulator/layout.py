@@ -13,7 +13,7 @@ from typing import Any
 MIN_SPEED, MAX_SPEED = 1.0, 120.0
 """Hall time against real time."""
 RATING_SECONDS = 1.5 * MAX_SPEED
-"""Of hall time. The speed can be raised while the daemon runs: 1.5 s for a finger at the highest."""
+"""Of hall time: 1.5 s for a finger at the highest speed, which may come while the daemon runs."""
 
 HALL = "demo"
 HALL_NAME = {"zh": "滨江营业厅", "en": "Riverside Hall"}

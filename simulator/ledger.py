@@ -28,6 +28,8 @@ from simulator.perception import Showing, Sight, TicketPaper, numbers_on, read_p
 
 ANSWER_SECONDS = 5.0
 """A person who has seen nothing for so long after a press calls it broken."""
+EXCUSED_WITHIN_SECONDS = 2.0
+"""Who goes down so soon after a press may have taken its answer along; later it was due."""
 PAPER_SECONDS = 35.0
 """After an accepted press at the dispenser there is paper or a refusal by then: a slip lives for
 30 s, and the refusal has the time of any answer."""
@@ -60,6 +62,11 @@ class Press:
     def until(self) -> float:
         """When it must have been answered."""
         return self.at + (PAPER_SECONDS if self.promised else ANSWER_SECONDS)
+
+    @property
+    def excusable_until(self) -> float:
+        """What goes down after this excuses no silence."""
+        return self.at + (PAPER_SECONDS if self.promised else EXCUSED_WITHIN_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +210,7 @@ class Ledger:
         self._open = [press for press in self._open if press.until >= now]
         found: list[Unanswered] = []
         for press in over:
-            if self._excuse(press.station, press.at, press.until) is not None:
+            if self._excuse(press.station, press.at, press.excusable_until) is not None:
                 self.repeated += 1
             else:
                 found.append(Unanswered(press.station, press.key, press.at, press.promised))

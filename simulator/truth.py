@@ -8,7 +8,7 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -127,6 +127,8 @@ class Evidence:
     """In the order in which they came out."""
     calls: Sequence[Call] = ()
     two_at_once: Sequence[str] = ()
+    blind_windows: Collection[int] = ()
+    """Their screens were unplugged for a while: calls may have passed them by."""
     press_to_led_seconds: Sequence[float] = ()
     press_to_paper_seconds: Sequence[float] = ()
     journal: Sequence[Record] = ()
@@ -183,6 +185,7 @@ def judge(evidence: Evidence) -> Verdict:
         *_wrong("double call", "double calls", double_calls),
         *_wrong("number on two tickets", "numbers on two tickets", paper_numbers),
         *_paper_reasons(evidence, Tickets(evidence.journal)),
+        *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
         *evidence.failures,
     ]
     return Verdict(figures, reasons)
@@ -259,6 +262,21 @@ def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
             places = ", ".join(str(call.window) for call in calls)
             wrong.append(f"{calls[0].number} was called at the windows {places}")
     return wrong
+
+
+def unshown_calls(evidence: Evidence) -> list[str]:
+    """Numbers that were called at a window, and that its screen did not show."""
+    shown = {(call.window, call.number) for call in evidence.calls}
+    called = dict.fromkeys(
+        (record.body["data"].get("window"), record.body["data"].get("number"))
+        for record in evidence.journal
+        if record.word == "called"
+    )
+    return [
+        f"{number} at window {window}"
+        for window, number in called
+        if (window, number) not in shown and window not in evidence.blind_windows
+    ]
 
 
 def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:

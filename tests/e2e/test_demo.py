@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
@@ -56,9 +57,11 @@ class Demo:
 
 
 @asynccontextmanager
-async def running(tmp_path: Path, *arguments: str) -> AsyncIterator[Demo]:
+async def running(
+    tmp_path: Path, *arguments: str, how: Sequence[str] = ("--headless",)
+) -> AsyncIterator[Demo]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "simulator.cli", "demo", "--headless", "--json", *arguments),
+        *(sys.executable, "-m", "simulator.cli", "demo", *how, "--json", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=tmp_path,
@@ -110,8 +113,16 @@ async def test_kill_9_of_everything_three_times_loses_nothing(tmp_path: Path) ->
 
 
 async def test_ctrl_c_ends_it_cleanly_with_everything_it_started(tmp_path: Path) -> None:
-    async with running(tmp_path, "--speed", "20") as demo:
+    """As a newcomer runs it: with pages, at the addresses that it prints."""
+    async with running(tmp_path, how=()) as demo:
         await demo.says("edge daemon ready")
+        hall = (await demo.says("the virtual hall: ")).split()[-1]
+        centre = (await demo.says("the centre: ")).split()[-1]
+        async with aiohttp.ClientSession() as browser:
+            for address in (hall, centre):
+                async with browser.get(address) as response:
+                    assert response.status == 200
+                    assert "<html" in await response.text()
         children = demo.children()
         assert len(children) >= 3
         demo.process.send_signal(signal.SIGINT)

@@ -112,6 +112,68 @@ async def test_the_network_comes_back_by_itself_in_hall_time(tmp_path: Path) -> 
         await until(hall, lambda seen: not seen["faults"]["network_down"])
 
 
+async def test_what_happens_without_a_network_is_at_the_centre_after_it(tmp_path: Path) -> None:
+    async with virtual_hall(tmp_path) as hall:
+        await until(hall, lambda seen: lamp(seen["dispenser"], "ready"))
+        hall.perform({"do": "network_down", "minutes": 24 * 60})
+        hall.perform({"do": "press", "at": "dispenser", "key": "payment"})
+        await until(hall, lambda seen: seen["figures"]["papers"] == 1)
+        here, there = await asyncio.to_thread(hall.count_events)
+        assert there < here, "the ticket waits in the journal"
+        hall.perform({"do": "network_down", "minutes": 0})
+        async with asyncio.timeout(60):
+            while there < here:
+                await asyncio.sleep(0.1)
+                here, there = await asyncio.to_thread(hall.count_events)
+        assert there == here
+
+
+UP, DOWN = True, False
+
+
+@pytest.mark.parametrize(
+    ("what_changed", "excused"),
+    [
+        ([], False),
+        ([("daemon", DOWN, 19.0)], True),
+        ([("daemon", DOWN, 21.0)], True),
+        ([("daemon", DOWN, 22.5)], False),
+        ([("cable", DOWN, 21.0), ("cable", UP, 21.5)], True),
+        ([("cable", DOWN, 15.0), ("cable", UP, 19.0), ("service", DOWN, 15.1)], True),
+        ([("daemon", DOWN, 1.0), ("daemon", UP, 2.0), ("service", DOWN, 1.5)], False),
+        ([("daemon", DOWN, 10.0), ("daemon", UP, 11.0)], False),
+    ],
+    ids=[
+        "nothing was wrong",
+        "the daemon was down",
+        "the daemon went down with the press in its hands",
+        "the daemon went down when the answer was long due",
+        "the cable came out under the finger",
+        "the cable was back and the device not found yet",
+        "a device that is not found for very long",
+        "a daemon that came back and serves the device",
+    ],
+)
+async def test_a_silence_is_excused_only_while_nobody_could_answer(
+    tmp_path: Path, what_changed: list[tuple[str, bool, float]], excused: bool
+) -> None:
+    async with virtual_hall(tmp_path, start=False) as hall:
+        panel = hall.fittings.panels["caller-1"]
+        histories = {
+            "daemon": hall.daemon.readiness,
+            "cable": panel.cable,
+            "service": panel.service,
+        }
+        for history in histories.values():
+            history.set(UP, 0.5)
+        for name, up, at in what_changed:
+            histories[name].set(up, at)
+        hall.ledger.pressed("caller-1", "start", 20.0)
+        hall.ledger.settle(1000.0)
+        assert hall.ledger.repeated == excused
+        assert len(hall.ledger.unanswered) == (not excused)
+
+
 @pytest.mark.parametrize(
     ("action", "why"),
     [

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from edge.drivers.keys import Lamp
 from edge.drivers.roles import LampPattern
 from simulator.devices import Paper, QrCode, TextLine
-from simulator.ledger import ANSWER_SECONDS, PAPER_SECONDS, Ledger
+from simulator.ledger import (
+    ANSWER_SECONDS,
+    EXCUSED_WITHIN_SECONDS,
+    PAPER_SECONDS,
+    Ledger,
+)
 
 
 def nobody_is_excused(station: str, begin: float, end: float) -> None:
@@ -334,4 +339,4 @@ def test_a_press_with_an_excuse_is_repeated_by_the_person_and_not_counted() -> N
     ledger.pressed("caller-1", "start", 1.0)
     assert settled(ledger).unanswered == []
     assert ledger.repeated == 1
-    assert spans == [("caller-1", 1.0, 1.0 + ANSWER_SECONDS)]
+    assert spans == [("caller-1", 1.0, 1.0 + EXCUSED_WITHIN_SECONDS)]

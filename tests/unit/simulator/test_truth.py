@@ -33,7 +33,10 @@ def ulid(n: int) -> str:
 
 def events(*steps: tuple[str, int]) -> list[Record]:
     """``("issued", 1)``: what happened to which ticket, from seq 1 on."""
-    return [record(seq, word, ticket) for seq, (word, ticket) in enumerate(steps, start=1)]
+    return [
+        record(seq, word, ticket, window=1, number=f"A{ticket:03}")
+        for seq, (word, ticket) in enumerate(steps, start=1)
+    ]
 
 
 def record(seq: int, word: str, ticket: int, **data: Any) -> Record:
@@ -116,6 +119,13 @@ def test_a_good_run_has_no_reason_against_it_and_these_figures() -> None:
     }
 
 
+def test_a_call_that_no_screen_showed_is_found_unless_its_screen_was_unplugged() -> None:
+    assert "1 call was never shown: A001 at window 1" in reasons(good(calls=[]))
+    elsewhere = [Call(5.0, 2, "A001")]
+    assert "1 call was never shown: A001 at window 1" in reasons(good(calls=elsewhere))
+    assert reasons(good(calls=[], blind_windows=[1])) == ""
+
+
 def test_an_unanswered_press_is_counted_and_named() -> None:
     verdict = judge(good(unanswered=["call_next at caller-3"]))
     assert verdict.figures["presses_unanswered"] == 1
@@ -184,13 +194,15 @@ def test_a_ticket_called_at_two_windows_is_a_double_call() -> None:
 
 
 def test_a_ticket_that_was_transferred_is_called_again_elsewhere() -> None:
-    history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), record(9, "called", 1)]
+    elsewhere = record(9, "called", 1, window=2, number="A001")
+    history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), elsewhere]
     calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001")]
     assert judge(good(journal=history, centre=list(history), calls=calls)).reasons == []
 
 
 def test_one_transfer_excuses_one_change_of_window_and_no_more() -> None:
-    history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), record(9, "called", 1)]
+    elsewhere = record(9, "called", 1, window=2, number="A001")
+    history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), elsewhere]
     calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001"), Call(7.0, 1, "A001")]
     verdict = judge(good(journal=history, centre=list(history), calls=calls))
     assert verdict.figures["double_calls"] == 1
