@@ -2,11 +2,13 @@
 
 import difflib
 import json
+import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from messaging.session import MqttConfig, TlsConfig, new_client_id
@@ -45,14 +47,6 @@ class Mqtt(_Section):
     )
     cert_file: Path | None = Field(None, description="our own certificate (PEM)")
     key_file: Path | None = Field(None, description="its key (PEM)")
-
-    @model_validator(mode="after")
-    def _belong_together(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together")
-        if self.cert_file is not None and self.ca_file is None:
-            raise ValueError("cert_file needs ca_file, which turns TLS on")
-        return self
 
 
 class StoreSection(_Section):
@@ -145,38 +139,71 @@ def load(path: Path) -> SyncConfig:
         raise ConfigInvalid(path, [f"can't be read: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(path, [f"is not TOML: {error}"]) from None
+    # What can be seen whatever else is wrong is looked at before the rest is.
+    problems = [*_not_together(document), *_unreadable_files(document), *_folder(document)]
     try:
         config = SyncConfig.model_validate(document)
     except ValidationError as error:
-        problems = [_problem(each) for each in error.errors(include_url=False)]
-        raise ConfigInvalid(path, problems) from None
-    problems = _unreadable_files(config)
-    if config.store.path.is_dir():  # an empty text, too: that is this folder
-        problems.append(
-            f"store.path: {config.store.path} is a folder; name a file, for example: "
-            'path = "/var/lib/nowserving-sync/centre.db"'
-        )
+        others = [_problem(each) for each in error.errors(include_url=False)]
+        raise ConfigInvalid(path, [*others, *problems]) from None
     if problems:
         raise ConfigInvalid(path, problems)
     return config
 
 
-def _unreadable_files(config: SyncConfig) -> list[str]:
-    files = {
-        "mqtt.password_file": config.mqtt.password_file,
-        "mqtt.ca_file": config.mqtt.ca_file,
-        "mqtt.cert_file": config.mqtt.cert_file,
-        "mqtt.key_file": config.mqtt.key_file,
-        "page.password_file": config.page.password_file,
-    }
-    problems = []
-    for key, path in files.items():
+_FILES = (
+    ("mqtt", "password_file"),
+    ("mqtt", "ca_file"),
+    ("mqtt", "cert_file"),
+    ("mqtt", "key_file"),
+    ("page", "password_file"),
+)
+
+
+def _text(document: dict[str, Any], section: str, key: str) -> str | None:
+    """What stands there, if it is a text."""
+    table = document.get(section)
+    value = table.get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _not_together(document: dict[str, Any]) -> Iterator[str]:
+    there = {key for section, key in _FILES if section == "mqtt" and _text(document, "mqtt", key)}
+    for key, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
+        if key in there and other not in there:
+            yield (
+                f"mqtt.{other}: is missing: cert_file and key_file belong together; right would "
+                f'be, for example: {other} = "/etc/nowserving/centre.{_SUFFIX[other]}"'
+            )
+    if "cert_file" in there and "ca_file" not in there:
+        yield (
+            "mqtt.ca_file: is missing: cert_file needs it, it turns TLS on; right would be, for "
+            'example: ca_file = "/etc/nowserving/ca.crt"'
+        )
+
+
+_SUFFIX = {"cert_file": "crt", "key_file": "key"}
+
+
+def _unreadable_files(document: dict[str, Any]) -> Iterator[str]:
+    for section, key in _FILES:
+        path = _text(document, section, key)
+        if path is None:
+            continue
         try:
-            if path is not None:
-                path.read_bytes()
-        except OSError as error:
-            problems.append(f"{key}: {path} can't be read: {error.strerror}")
-    return problems
+            Path(path).read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: no path at all
+            why = error.strerror if isinstance(error, OSError) else error
+            yield f"{section}.{key}: {path} can't be read: {why}"
+
+
+def _folder(document: dict[str, Any]) -> Iterator[str]:
+    path = _text(document, "store", "path")
+    if path is not None and os.path.isdir(path or "."):  # an empty text is this folder
+        yield (
+            f"store.path: {path or '.'} is a folder; name a file, for example: "
+            'path = "/var/lib/nowserving-sync/centre.db"'
+        )
 
 
 def _problem(detail: ErrorDetails) -> str:
@@ -187,15 +214,22 @@ def _problem(detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         known = sorted(section.model_fields)
         near = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{key}: unknown key; {hint}"
+        if not near:
+            return f"{key}: unknown key; known here: {', '.join(known)}"
+        return f"{key}: unknown key; did you mean {near[0]}?{_right(section, near[0])}"
     what = "is missing" if detail["type"] == "missing" else detail["msg"]
     what = what.removeprefix("Value error, ")
-    example = _example(section, location[-1]) if location else ""
+    right = _right(section, location[-1]) if location else ""
+    return f"{key}: {what}" + (f";{right}" if right else "")
+
+
+def _right(section: type[BaseModel], key: str) -> str:
+    """What would be right, as the end of a sentence; nothing where there is no example."""
+    example = _example(section, key)
     if not example:
-        return f"{key}: {what}"
+        return ""
     space = "" if example.startswith("\n") else " "
-    return f"{key}: {what}; right would be, for example:{space}{example}"
+    return f" right would be, for example:{space}{example}"
 
 
 def _section(location: list[str]) -> type[BaseModel] | None:

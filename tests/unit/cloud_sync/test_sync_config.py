@@ -53,7 +53,9 @@ path = "x"
         'mqtt.host: is missing; right would be, for example: host = "127.0.0.1"',
         "mqtt.port: Input should be less than or equal to 65535",
         "mqtt.protocol: ",
-        "mqtt.pasword_file: unknown key; did you mean password_file?",
+        "mqtt.pasword_file: unknown key; did you mean password_file? right would be, for example:",
+        'password_file = "/run/credentials/',
+        "mqtt.cert_file: c can't be read",
         "page.port: ",
         "port = 8090",
         "store: is missing; right would be, for example:\n    [store]\n    path = ",
@@ -61,7 +63,28 @@ path = "x"
         "colour: unknown key; known here: mqtt, page, presence, store",
     ):
         assert part in text
-    assert len(invalid.value.problems) == 8
+    assert len(invalid.value.problems) == 11
+
+
+def test_what_is_wrong_in_one_key_hides_no_file_and_no_pair(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[mqtt]\nhost = "h"\nport = 0\ncert_file = "/no/c"\npassword_file = "/no/such"\n'
+        '[store]\npath = "/"\n',
+    )
+    with pytest.raises(ConfigInvalid) as invalid:
+        load(path)
+    text = str(invalid.value)
+    for part in (
+        "mqtt.port: ",
+        "mqtt.key_file: is missing: cert_file and key_file belong together; right would be",
+        "mqtt.ca_file: is missing: cert_file needs it",
+        "mqtt.cert_file: /no/c can't be read: No such file",
+        "mqtt.password_file: /no/such can't be read: No such file",
+        "store.path: / is a folder; name a file",
+    ):
+        assert part in text
+    assert len(invalid.value.problems) == 6
 
 
 def test_keys_that_belong_together_are_asked_for_together(tmp_path: Path) -> None:
