@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install the programs that the tests need, those that are missing, where the system has apt.
-# Elsewhere say which are missing: the tests that need them are skipped and say so. A machine with
-# CI set has no excuse: there a missing program is an error.
+# Elsewhere say which are missing: the tests that need them fail or are skipped, and say so. A machine
+# with CI set has no excuse: there a missing program is an error.
 set -eu
 
 # What to look for (a program, or a file pattern) and the Debian package that brings it.
@@ -38,11 +38,11 @@ packages=$(missing | tr '\n' ' ')
 
 if ! command -v apt-get >/dev/null; then
     echo "Missing, by their Debian names: $packages" >&2
-    echo "Install what your system calls them; until then the tests that need them are skipped." >&2
+    echo "Install what your system calls them; until then the tests that need them do not pass." >&2
 elif [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
     echo "The tests need programs that only root can install here. As root, run:" >&2
     echo "  apt-get update && apt-get install -y --no-install-recommends $packages" >&2
-    echo "Until then the tests that need them are skipped." >&2
+    echo "Until then the tests that need them do not pass." >&2
 else
     echo "Installing for the tests: $packages" >&2
     as_root=$([ "$(id -u)" = 0 ] || echo sudo)
