@@ -163,6 +163,44 @@ async def test_everything_can_be_done_by_keyboard(hall: VirtualHall, browser: Br
         assert visitor.complaints == []
 
 
+async def test_people_come_and_go_and_time_runs_at_the_speed_that_the_keyboard_sets(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        page = visitor.page
+        await page.locator("#speed").focus()
+        await page.keyboard.press("End")
+        await expect(page.locator("#speed-shown")).to_have_text("120×")
+        await until(lambda: hall.speed == 120)
+        people = page.get_by_role("switch", name="Automatic people")
+        await people.focus()
+        await page.keyboard.press("Space")
+        await expect(people).to_have_attribute("aria-checked", "true")
+        await until(lambda: len(hall.ledger.calls) > 0)  # doors open, and somebody is called
+        await page.keyboard.press("a")
+        await expect(people).to_have_attribute("aria-checked", "false")
+        assert not hall.people.automatic
+        assert visitor.complaints == []
+
+
+async def test_broker_and_network_are_taken_away_and_given_back_by_keyboard(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)
+        for fault in ("broker_down", "network_down"):
+            switch = visitor.fault(fault)
+            for on in (True, False):
+                await switch.focus()
+                await visitor.page.keyboard.press("Space")
+                await expect(switch).to_have_attribute("aria-checked", str(on).lower())
+                assert hall.faults()[fault] is on
+        broker = visitor.page.locator("#programs [data-program=broker]")
+        await expect(broker).to_have_attribute("data-status", "ready")
+        assert visitor.complaints == []
+
+
 def _down(hall: VirtualHall, window: int, key: str) -> bool:
     return bool(hall.fittings.caller(window).snapshot()["keys"][key]["down"])
 
