@@ -21,9 +21,11 @@ SIZES = {"desktop": (1440, 900), "large": (1920, 1080), "tablet": (1024, 768), "
 
 
 @pytest.fixture
-async def hall(tmp_path: Path) -> AsyncIterator[VirtualHall]:
+async def hall(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[VirtualHall]:
+    """Of two windows, or as many as the test names."""
     clean_environment()
-    hall = VirtualHall(HallOptions(windows=2, speed=1, directory=tmp_path / "hall"))
+    windows = getattr(request, "param", 2)
+    hall = VirtualHall(HallOptions(windows=windows, speed=1, directory=tmp_path / "hall"))
     try:
         await hall.start()
         yield hall
@@ -80,7 +82,7 @@ async def visit(browser: Browser, address: str, language: str = "en-GB") -> Visi
     page = await browser.new_page(viewport={"width": 1440, "height": 900}, locale=language)
     visitor = Visitor(page)
     await page.goto(address)
-    await expect(page.locator(".booth")).to_have_count(2)
+    await expect(page.locator(".booth")).not_to_have_count(0)
     # Before its first poll a keypad can't answer a short press.
     for device in (".dispenser", ".caller", ".evaluator"):
         await expect(page.locator(f"{device}.unserved")).to_have_count(0)
@@ -409,15 +411,16 @@ async def test_the_centre_stands_beside_the_hall(hall: VirtualHall, browser: Bro
         assert visitor.complaints == []
 
 
+@pytest.mark.parametrize("hall", [6], indirect=True)
 @pytest.mark.parametrize("language", ["zh-CN", "en-GB"])
-async def test_the_page_fits_every_screen(
+async def test_the_page_with_six_windows_fits_every_screen(
     hall: VirtualHall, browser: Browser, language: str
 ) -> None:
     async with serve_pages(hall, 0) as address:
         visitor = await visit(browser, address, language)
         for name, (width, height) in SIZES.items():
             await visitor.page.set_viewport_size({"width": width, "height": height})
-            await expect(visitor.key("evaluator-2", "dissatisfied")).to_be_attached()
+            await expect(visitor.key("evaluator-6", "dissatisfied")).to_be_attached()
             across = await visitor.page.evaluate("document.documentElement.scrollWidth")
             assert across <= width, name
             small = await visitor.page.evaluate(_CUT_OFF_LABELS)
