@@ -22,13 +22,52 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _DeviceName = Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
 
 
+FIRST_HALL = """\
+[hall]
+id = "my-first-hall"
+name = { zh = "我的营业厅", en = "My first hall" }
+time_zone = "Asia/Shanghai"
+
+[journal]
+path = "journal.db"
+
+[services.payment]
+name = { zh = "缴费", en = "Payment" }
+prefix = "A"
+
+[windows.1]
+skills = "all"
+clerk = "1001"
+
+[devices.buttons]
+driver = "gpio"
+role = "dispenser"
+keys = { payment = 17 }
+lamps = { ready = 5, refused = 6 }
+
+[devices.printer]
+driver = "escpos"
+role = "printer"
+port = "/dev/usb/lp0"
+
+[devices.caller-1]
+driver = "gpio"
+role = "caller"
+window = 1
+keys = { sign_on = 22, call_next = 23, start = 24 }
+lamps = { accepted = 25, refused = 26 }
+"""
+"""The smallest hall that works, as the tutorial has it: for who has no file yet."""
+
+
 def load(path: Path) -> HallConfig:
     """Read and check a hall's file. Raises ``ConfigInvalid`` with all problems at once."""
     try:
         file = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
     except OSError as error:
+        example = FIRST_HALL if isinstance(error, FileNotFoundError) else ""
         raise ConfigInvalid(
-            path, [Problem("the file", f"can't be read: {error.strerror}")]
+            path, [Problem("the file", f"can't be read: {error.strerror}", example)]
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(path, [Problem("the file", f"is not TOML: {error}")]) from None

@@ -217,9 +217,15 @@ def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
     assert "line" in problems["the file"]
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigInvalid, match="can't be read: No such file"):
+def test_a_file_that_is_not_there_says_so_and_what_could_be_in_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="can't be read: No such file") as invalid:
         load(tmp_path / "nothing.toml")
+    (problem,) = invalid.value.problems
+    path = tmp_path / "hall.toml"
+    path.write_text(problem.example, encoding="utf-8")
+    assert list(load(path).windows) == [1]
+    tutorial = Path(__file__).parents[3] / "docs/tutorial/your-first-hall.md"
+    assert problem.example in tutorial.read_text(encoding="utf-8")
 
 
 def test_what_may_disappoint_is_a_warning_not_an_error(tmp_path: Path) -> None:
