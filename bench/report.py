@@ -142,9 +142,9 @@ NOTES = """\
   share both. The best of several rounds is shown: whatever else the machine does slows it down.
 - *One caller* is bound by latency, and that by how fast the machine is in that minute: on a shared
   virtual machine of two cores the same code gave 1,300 to 2,480 commands/s within three hours of
-  2026-11-22, at 0.3 to 0.55 ms of processor time for each command. A pinned core (up to 2,500) and
-  another event loop (uvloop: the same) were tried and change little. 32 callers show the
-  throughput.
+  2026-11-22 and 1,200 on 2026-11-27, at 0.3 ms of processor time for each command and more. A
+  pinned core (up to 2,500) and another event loop (uvloop: the same) were tried and change little.
+  32 callers show the throughput.
 - *Press → LED* runs from the level change of a caller's key to the last byte of the frame that
   shows the number; *bus wait out*, from the answer to the poll in which the key was seen. The
   RS-485 lines are ptys paced to 115,200 baud, six windows (twelve units) on each; a poll cycle
