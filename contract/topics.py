@@ -56,7 +56,7 @@ def live(hall: HallId) -> str:
 
 def hall_of(topic: str) -> HallId | None:
     """The hall in one of a hall's topics; ``None`` where the topic is none of ours."""
-    match = _HALL_TOPIC.match(topic)
-    if match is None or not re.match(SLUG_PATTERN, match[1]):
+    match = _HALL_TOPIC.fullmatch(topic)
+    if match is None or not re.fullmatch(SLUG_PATTERN, match[1]):
         return None
     return match[1]

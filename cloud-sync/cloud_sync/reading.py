@@ -239,15 +239,15 @@ def _salvage(hall: str, document: Any, body: str, fault: str) -> Received:
     if document.get("source") != f"/halls/{hall}":
         raise _NoPlace(f"no source of {hall}: {fault}")
     epoch, sequence = document.get("epoch"), document.get("sequence")
-    if not (isinstance(epoch, str) and _EPOCH.match(epoch)):
+    if not (isinstance(epoch, str) and _EPOCH.fullmatch(epoch)):
         raise _NoPlace(fault)
-    if not (isinstance(sequence, str) and _SEQUENCE.match(sequence)):
+    if not (isinstance(sequence, str) and _SEQUENCE.fullmatch(sequence)):
         raise _NoPlace(fault)
     seq = int(sequence)
     if not 1 <= seq < 2**63 or document.get("id") != f"{epoch}.{seq}":
         raise _NoPlace(fault)
     kind = document.get("type")
-    known = isinstance(kind, str) and _TYPE.match(kind) is not None
+    known = isinstance(kind, str) and _TYPE.fullmatch(kind) is not None
     return Received(hall, epoch, seq, str(kind) if known else "unreadable", "", body, None, fault)
 
 

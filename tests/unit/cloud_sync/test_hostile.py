@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from cloud_sync.reading import MAX_EVENT_BYTES, MAX_NESTING, Received, read_events
 from cloud_sync.store.sqlite import SqliteStore
 from contract import events as ev
+from contract import topics
+from contract.documents import Ack
 from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
 
 NOW = "2026-03-02T00:00:00+00:00"
@@ -77,6 +79,20 @@ def test_what_nobody_could_deal_with_later_occupies_its_place_as_a_fault(
     assert (event.epoch, event.event, event.body) == (EPOCH, None, text)
     assert event.fault is not None
     assert fault in event.fault
+
+
+@pytest.mark.parametrize("field", ["epoch", "sequence", "type"])
+def test_a_line_feed_behind_a_right_value_is_no_right_value(field: str) -> None:
+    """``$`` of a regular expression matches before it."""
+    document = json.loads(with_data(of_type(ev.DayOpened)))
+    document[field] += "\n"
+    document["id"] = f"{document['epoch']}.{int(document['sequence'])}"
+    reading = read_events("halls/hall-a/v1/events", json.dumps(document).encode())
+    for event in reading.events:
+        Ack(epoch=event.epoch, seq=event.seq)
+        assert "\n" not in event.type
+    assert len(reading.events) + len(reading.dead_letters) == 1
+    assert topics.hall_of("halls/hall-a\n/v1/events") is None
 
 
 def test_what_is_within_the_bounds_is_no_fault() -> None:
