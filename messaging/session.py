@@ -106,8 +106,12 @@ class ConnectRefused(SessionLost):
     """The broker is there and won't have us: ``code`` is MQTT 5's reason for it (table 3-1)."""
 
     def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
+        super().__init__(text, code)  # all of it, so that it can be raised anew
+        self.text = text
         self.code = code
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class BrokerUnreachable(SessionLost):
@@ -435,8 +439,11 @@ class _PahoSession:
             with suppress(OSError):  # not connected any more: the read finds out the same
                 sock.shutdown(socket.SHUT_RDWR)
             while self._client.socket() is not None:
-                with suppress(Exception):  # nobody wants to know what else was in there
+                try:
                     self._client.loop_read()
+                except Exception:  # noqa: BLE001 - nobody wants to know what else was in there
+                    sock.close()  # paho would choke on the same packet for ever
+                    break
 
     def _wake_reader(self) -> None:
         if self._arrival is not None and not self._arrival.done():

@@ -216,10 +216,23 @@ async def test_nobody_listening_is_a_lost_session_not_a_crash() -> None:
                 pass
 
 
-async def test_a_server_that_talks_nonsense_is_a_lost_session() -> None:
+CONNACK = b"\x20\x03\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        b"\x20\x03\xff\xff\xff" + b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10,
+        CONNACK + b"\x30\x06\x00\x02\xff\xfe\x00x",  # a topic that isn't UTF-8
+        CONNACK + b"\x30\x01\x00",  # half a length and no topic
+        CONNACK + b"\x30\x03\x00\x09a",  # a topic longer than its packet
+    ],
+    ids=["no MQTT", "a topic in no encoding", "a packet of one byte", "a topic cut short"],
+)
+async def test_a_server_that_talks_nonsense_is_a_lost_session(talk: bytes) -> None:
     async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        writer.write(b"\x20\x03\xff\xff\xff" + b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
+        writer.write(talk)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
@@ -228,5 +241,5 @@ async def test_a_server_that_talks_nonsense_is_a_lost_session() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(SessionLost):
-            async with connect(MqttConfig("127.0.0.1", port, "x")):
-                pass
+            async with connect(MqttConfig("127.0.0.1", port, "x")) as session:
+                await anext(session.messages())
