@@ -56,6 +56,9 @@ NO_PAPER = "no_paper"
 MAX_JOBS = 20
 """Slips that may wait for the printer."""
 
+_PASSING = frozenset({RefusalReason.JOURNAL_UNAVAILABLE, RefusalReason.OVERLOADED})
+"""Refusals that say nothing of the ticket."""
+
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Between attempts to say what became of a slip while the journal can't be written."""
 
@@ -193,6 +196,8 @@ class Dispenser:
                 await self._settle(ConfirmPrint(ticket=slip.ticket_id))
                 continue
             reason = printed.reason or VoidReason.PRINTER_FAULT
+            if slip.reprint:  # the first copy may have come out: its holder may come back with it
+                reason = VoidReason.UNCONFIRMED
             log.warning("%s was not printed: %s", slip.number, reason)
             await self._settle(FailPrint(ticket=slip.ticket_id, reason=reason))
             for keypad in self._keypads:
@@ -211,7 +216,7 @@ class Dispenser:
             outcome = await self._controller.submit(command)
             if not isinstance(outcome, Refusal):
                 return
-            if outcome.reason is not RefusalReason.JOURNAL_UNAVAILABLE:
+            if outcome.reason not in _PASSING:
                 # The ticket ended meanwhile (day closed, cancelled), or we are stopping.
                 log.warning("%s", outcome)
                 return

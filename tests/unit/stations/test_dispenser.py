@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from contract.commands import ConfirmPrint, IssueTicket, OpenDay, SignOn
+from contract.commands import ConfirmPrint, IssueTicket, OpenDay, Refusal, Rejoin, SignOn
 from contract.events import TicketIssued, TicketPrinted, TicketVoided, WaitEstimated
 from contract.names import DeviceStatus, Language, TicketState, Tier, VoidReason
 from edge import words
@@ -199,6 +199,20 @@ async def test_after_a_restart_a_young_unconfirmed_slip_is_printed_again_and_mar
     assert scene.printer.scrap_expected, "half of it may hang in the slot"
     assert slip.reprint
     assert slip.number == "A001"
+
+
+async def test_a_reprint_that_fails_is_no_proof_that_there_is_no_paper(scene: Scene) -> None:
+    await scene.controller.submit(IssueTicket(ticket=ulid(1), service="a"))
+    scene.printer.paper_out()
+    scene.start()
+    await scene.until(lambda: scene.printer.scrap_expected)
+    scene.printer.time_is_over()
+    await scene.until(lambda: bool(scene.happened(TicketVoided)))
+    (voided,) = scene.happened(TicketVoided)
+    assert isinstance(voided, TicketVoided)
+    assert voided.reason is VoidReason.UNCONFIRMED
+    back = await scene.controller.submit(Rejoin(ticket=ulid(1)))
+    assert not isinstance(back, Refusal), "who holds the first copy stands in line again"
 
 
 async def test_after_a_long_stop_an_unconfirmed_slip_is_voided_but_may_come_back(
