@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from string import ascii_uppercase
@@ -19,6 +19,7 @@ from edge.config.toml import dotted, left_out, line_of, lines_of, table_of
 from edge.drivers.config import KEYPAD_ROLES, DeviceConfig, Role, as_far_as_read, conflicts
 from edge.drivers.modbus_bus import LONGEST_CYCLE_SECONDS, BusConfig, poll_cycle_seconds
 from edge.drivers.modbus_io import ModbusIoConfig
+from edge.health import JOURNAL
 from edge.stations.desk import CALLER_KEYS, TRANSFER
 from edge.stations.dispenser import meaning_of
 
@@ -44,8 +45,25 @@ def contradictions(config: HallConfig, file: File) -> Iterator[Problem]:
         yield from as_far_as_read(partial(_wrong_bus, name, device, draft))
     if "devices" in complete:
         yield from as_far_as_read(lambda: _no_printer(draft, file))
+    yield from _names_of_others(draft)
     yield from _claimed_twice(draft)
     yield from _missing_files(draft)
+
+
+def _names_of_others(config: HallConfig) -> Iterator[Problem]:
+    """Health, counters and events tell devices, buses and the journal by name alone."""
+    for section, names in (("buses", config.buses), ("devices", config.devices)):
+        for name in names:
+            other = "the journal's" if name == JOURNAL else ""
+            if section == "devices" and name in config.buses:
+                other = f"that of buses.{name}"
+            if other:
+                right = next(f"{name}-{n}" for n in count(2) if f"{name}-{n}" not in names)
+                yield Problem(
+                    f"{section}.{name}",
+                    f"this name is {other}, too: nobody could tell which of the two is in trouble",
+                    f"[{dotted((section, right))}]",
+                )
 
 
 _SECTIONS = ("services", "windows", "buses", "devices")

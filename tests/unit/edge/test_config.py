@@ -212,6 +212,13 @@ def test_ticket_buttons_without_a_printer_are_refused(tmp_path: Path) -> None:
     assert "need a printer" in problems["devices"]
 
 
+def test_a_bus_a_device_and_the_journal_have_names_of_their_own(tmp_path: Path) -> None:
+    bus = '\n[buses.bar-1]\nport = "/dev/ttyUSB9"\n[buses.journal]\nport = "/dev/ttyUSB8"\n'
+    problems = problems_of(tmp_path, GOOD + bus)
+    assert "this name is that of buses.bar-1, too" in problems["devices.bar-1"]
+    assert "this name is the journal's, too" in problems["buses.journal"]
+
+
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, GOOD + "\nprefix == 3\n")
     assert "line" in problems["the file"]
