@@ -188,6 +188,7 @@ class Hall:
                 serving.append(tasks.create_task(_for_ever(self._uplink.run), name="uplink"))
             await self._say_ready()
             await stop.wait()
+            notify("STOPPING=1")  # before the keys are dead, not after
             log.info("stopping")
             for task in serving:
                 task.cancel()

@@ -155,6 +155,7 @@ async def _until(stop: asyncio.Event, *works: Coroutine[None, None, None]) -> No
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(work) for work in works]
         await stop.wait()
+        notify("STOPPING=1")  # before the work ends, not after
         for task in running:
             task.cancel()
 
