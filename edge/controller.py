@@ -159,6 +159,9 @@ class Controller:
             except JournalError as error:
                 self._journal_failed(group, error)
                 return
+            except Exception as bug:
+                self._refuse_all(group, repr(bug))  # the hall ends by it, and nobody waits on
+                raise
             self._journal_works()
             self.state, self.position = state, position
         for submission, outcome in zip(group, outcomes, strict=True):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Never
@@ -261,3 +261,18 @@ async def test_the_state_is_what_the_durable_events_make() -> None:
             state = apply(state, event)
         assert controller.state == state
         assert controller.position == len(log.events)
+
+
+async def test_a_bug_below_the_writer_ends_it_and_leaves_nobody_waiting() -> None:
+    class Broken(MemoryLog):
+        async def append(self, events: Sequence[HallEvent]) -> int:
+            raise ZeroDivisionError
+
+    controller = Controller(make_plan(), HallState(), 0, Broken(), ManualClock(MORNING))
+    writer = asyncio.create_task(controller.run())
+    async with asyncio.timeout(20):
+        outcome = await controller.submit(OpenDay(business_day=MONDAY))
+        assert isinstance(outcome, Refusal)
+        assert "ZeroDivisionError" in outcome.detail
+        with pytest.raises(ZeroDivisionError):
+            await writer
