@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from contract.commands import (
     CallNext,
@@ -37,6 +37,7 @@ from contract.names import (
     Language,
     Moment,
     Rating,
+    ServiceId,
     TicketId,
     Tier,
     WindowNumber,
@@ -224,10 +225,20 @@ class Desk:
         plan = self._controller.plan
         services = plan.windows[self._window].preference
         waiting = sum(state.lines.count(service) for service in services)
-        now = self._clock.now()
-        estimates = (
-            plan.estimator.estimate(plan, state, service, Tier.NORMAL, now) for service in services
-        )
-        waits = [wait for estimate in estimates if (wait := words.minutes(estimate))]
-        longest = max(waits, key=lambda wait: wait[1], default=None) if waiting else None
+        longest = self._longest_wait(state, services) if waiting else None
         return ScreenLine(words.idle(waiting, longest, self._language), colour="green")
+
+    def _longest_wait(
+        self, state: HallState, services: Iterable[ServiceId]
+    ) -> words.Minutes | None:
+        plan, now = self._controller.plan, self._clock.now()
+        try:
+            estimates = [
+                plan.estimator.estimate(plan, state, service, Tier.NORMAL, now)
+                for service in services
+            ]
+        except Exception:  # an estimate is a comfort; the hall works without one
+            log.exception("no estimate for the screen of window %d", self._window)
+            return None
+        waits = [wait for estimate in estimates if (wait := words.minutes(estimate))]
+        return max(waits, key=lambda wait: wait[1], default=None)

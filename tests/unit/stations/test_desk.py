@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,6 +13,8 @@ from contract.names import Language, Rating, WindowState
 from edge.clock import ManualClock
 from edge.controller import Controller
 from edge.drivers.roles import LampPattern
+from edge.queue.estimate import QueueLength
+from edge.queue.plan import WaitEstimate
 from edge.queue.state import HallState
 from edge.stations.desk import Desk
 from tests.support.devices import MemoryKeypad, MemoryScreen
@@ -100,6 +102,19 @@ async def test_an_idle_screen_tells_how_many_wait_and_how_long_as_a_range(scene:
     text = re.fullmatch(r"等候3人 约(\d+)-(\d+)分钟", scene.screen.text)
     assert text is not None, scene.screen.text
     assert int(text[1]) < int(text[2])
+
+
+async def test_an_estimator_that_fails_leaves_the_screen_and_the_keys_alive(scene: Scene) -> None:
+    class Broken(QueueLength):
+        def estimate(self, *_: object, **__: object) -> WaitEstimate:  # type: ignore[override]
+            raise ZeroDivisionError
+
+    await scene.customer(0)
+    await scene.customer(1)
+    scene.controller.plan = replace(scene.controller.plan, estimator=Broken())
+    scene.desk.refresh()
+    assert scene.screen.text == "等候2人"
+    assert await scene.caller.press_and_see("call_next") == "accepted"
 
 
 async def test_a_call_with_nobody_waiting_is_answered_by_refused(scene: Scene) -> None:
