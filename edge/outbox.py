@@ -29,6 +29,26 @@ class Pace:
     """When the centre asks for it."""
 
 
+class BatchSize:
+    """How many bytes of backlog go into one message: fewer after one that did not get through.
+
+    A line may be too slow to carry a large one before the broker is given up, and a broker may take
+    no large ones: sent as it was, it would be lost for ever.
+    """
+
+    LARGEST = 64 * 1024
+    SMALLEST = 1024
+    """Less than most pairs of events; one event is always sent."""
+
+    def __init__(self) -> None:
+        self.bytes = self.LARGEST
+
+    def note(self, *, arrived: bool) -> None:
+        """Halved by a message that was lost or refused, doubled by one that arrived."""
+        wanted = self.bytes * 2 if arrived else self.bytes // 2
+        self.bytes = max(self.SMALLEST, min(self.LARGEST, wanted))
+
+
 class Answer(Enum):
     """What an ack turned out to be."""
 

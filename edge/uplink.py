@@ -22,7 +22,7 @@ from contract.names import Epoch, HallId, Presence
 from edge.central import CentralCommands, Submit
 from edge.clock import Clock
 from edge.journal.errors import JournalError
-from edge.outbox import Answer, Outbox, Pace
+from edge.outbox import Answer, BatchSize, Outbox, Pace
 from edge.words import counted
 from messaging.session import (
     Backoff,
@@ -42,7 +42,6 @@ from messaging.trouble import Trouble, explained
 log = logging.getLogger(__name__)
 
 MAX_ACK_BYTES = 1024
-BATCH_BYTES = 64 * 1024
 BATCHES_IN_FLIGHT = 2
 """A slow line must not be full of backlog when a live event wants to go."""
 LIVE_IN_FLIGHT = 15
@@ -99,6 +98,7 @@ class Uplink:
         self._commands = CentralCommands(submit, clock)
         self._counts: Counter[str] = Counter()
         self._outbox = self._new_outbox(perhaps_sent=journal.head)
+        self._batch_size = BatchSize()
         self._new_epoch_at: float | None = None
         self._epochs_left: set[Epoch] = set()
         self._trouble = Trouble(
@@ -190,6 +190,7 @@ class Uplink:
                     journal=self._journal,
                     session=session,
                     outbox=self._outbox,
+                    batch_size=self._batch_size,
                     counts=self._counts,
                     tasks=tasks,
                 )
@@ -335,6 +336,7 @@ class _Connection:
         journal: EventSource,
         session: Session,
         outbox: Outbox,
+        batch_size: BatchSize,
         counts: Counter[str],
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -343,6 +345,7 @@ class _Connection:
         self._journal = journal
         self._session = session
         self._outbox = outbox
+        self._batch_size = batch_size
         self._counts = counts
         self._tasks = tasks
         self._live_topic = topics.events(hall)
@@ -394,7 +397,7 @@ class _Connection:
             rows = await self._read(*due)
             if not rows:
                 continue
-            batch = _at_most(BATCH_BYTES, rows)
+            batch = _at_most(self._batch_size.bytes, rows)
             if self._outbox.backlog_sent(due[0], rows[len(batch) - 1][0], self._loop.time()):
                 self._batches_in_flight += 1
                 self.ring()
@@ -402,19 +405,24 @@ class _Connection:
                 self._tasks.create_task(self._send_batch(batch))
 
     async def _send_batch(self, batch: list[str]) -> None:
+        arrived = False
         try:
-            await self._publish(self._backlog_topic, f"[{','.join(batch)}]")
+            arrived = await self._publish(self._backlog_topic, f"[{','.join(batch)}]")
         finally:
+            self._batch_size.note(arrived=arrived)
             self._backlog_lane.release()
         self._batches_in_flight -= 1
         self._outbox.batch_left(self._loop.time())
         self.ring()
 
-    async def _publish(self, topic: str, payload: str) -> None:
+    async def _publish(self, topic: str, payload: str) -> bool:
+        """Whether the broker took it."""
         try:
             await self._session.publish(topic, payload.encode())
         except PublishRefused as refused:  # as good as lost: it is sent again, ever more rarely
             _count(self._counts, "publishes_refused", str(refused))
+            return False
+        return True
 
     async def resend_when_due(self) -> None:
         """Nothing is due while batches are still on their way to the broker, on a slow line."""
