@@ -236,11 +236,17 @@ class _Salvage:
                 known = None
             if known is None:
                 raise JournalError(
-                    f"{self.source} can't say what the centre keeps of it: give acked, the last "
-                    f"seq of epoch {event.epoch} that the centre shows for this hall (0 sends all "
-                    f"again, and counts it twice there)"
+                    f"{self.source} can't say what the centre keeps of it. Give it by --acked SEQ: "
+                    f"the seq of epoch {event.epoch} in the broker's retained message "
+                    f"halls/{hall}/v1/ack, or 0 where this hall has no centre (where it has one, "
+                    "0 sends all again, and counts it twice there)"
                 )
             acked = known[0] - base
+        elif not 0 <= acked <= event.seq:
+            raise JournalError(
+                f"--acked {acked}: the newest event that can be read of {self.source} is seq "
+                f"{event.seq}. Give 0 to {event.seq}; where the centre has more, {event.seq}"
+            )
         return Contents(hall, event.epoch, base, base + acked, position)
 
     def _gaps(self) -> list[tuple[int, int]]:

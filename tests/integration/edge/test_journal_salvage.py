@@ -134,8 +134,11 @@ async def test_a_damaged_first_page_costs_nothing_once_acked_is_given(path: Path
     overwrite(path, 0)
     with pytest.raises(JournalDamaged, match="not a database"):
         await Journal.open(path, hall=HALL, new_epoch=epochs())
-    with pytest.raises(JournalError, match="give acked"):
+    with pytest.raises(JournalError, match="--acked SEQ"):
         rescue(path)
+    for typo in (-5, 2403, 10**23):
+        with pytest.raises(JournalError, match="Give 0 to 2402"):
+            rescue(path, acked=typo)
     result, target = rescue(path, acked=1300)
     assert (result.events, result.lost, result.to_send) == (2402, (), 1102)
     events, _, journal = await content_of(target)
