@@ -5,6 +5,7 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -39,7 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    return options.run(options)  # type: ignore[no-any-return]
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # "| head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return code
+
+
+def _count(text: str) -> int:
+    """Of events: what SQLite can count."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", help="print the newest events, one a line")
     show.add_argument("path", type=Path, metavar="PATH", help="the journal's database file")
     show.add_argument(
-        "--last", type=int, default=20, metavar="N", help="how many events (default: 20)"
+        "--last", type=_count, default=20, metavar="N", help="how many events (default: 20)"
     )
     show.set_defaults(run=_journal_show)
     whole = actions.add_parser("check", help="read all of it and say whether it is sound")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.past import fill
 from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
 GOOD = """
@@ -154,6 +155,28 @@ def test_a_journal_is_shown_an_event_a_line(tmp_path: Path) -> None:
     assert "hall.controller.started.v1" in shown.stdout.splitlines()[0]
     assert "hall.day.opened.v1" in shown.stdout.splitlines()[1]
     assert edge("journal", "show", tmp_path / "nothing.db").returncode == EXIT_FAILED
+
+
+def test_who_reads_only_the_first_lines_of_a_journal_sees_no_traceback(tmp_path: Path) -> None:
+    fill(tmp_path / "journal.db", "riverside", days=1, acked=False)
+    command = [sys.executable, "-m", "edge.cli", "journal", "show", str(tmp_path / "journal.db")]
+    with subprocess.Popen(
+        [*command, "--last", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as show:
+        assert show.stdout is not None
+        assert show.stderr is not None
+        assert show.stdout.readline()
+        show.stdout.close()
+        assert show.stderr.read() == ""
+        assert show.wait(60) == EXIT_OK
+
+
+@pytest.mark.parametrize("number", ["-1", "0", "9" * 30, "many"])
+def test_a_number_of_events_that_is_none_is_refused_in_words(tmp_path: Path, number: str) -> None:
+    shown = edge("journal", "show", tmp_path / "journal.db", f"--last={number}")
+    assert shown.returncode == EXIT_USAGE
+    assert "must be a whole number from 1 on" in shown.stderr
+    assert "Traceback" not in shown.stderr
 
 
 def test_a_password_file_that_is_not_there_is_said_in_one_message(tmp_path: Path) -> None:
