@@ -139,6 +139,8 @@ function showCentre() {
 byId("centre-toggle").addEventListener("click", () => {
   centreWanted = byId("centre").hidden;
   showCentre();
+  // On a narrow screen it opens far below.
+  if (centreWanted && !WIDE.matches) byId("centre").scrollIntoView({ behavior: "smooth" });
 });
 WIDE.addEventListener("change", showCentre);
 
