@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Debian keeps servers (mosquitto) out of an ordinary user's PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+# What pip installs is compiled once; this tree is too, or every start of a program compiles it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What is needed comes before what needs it: old pips look no further.
 DISTRIBUTIONS := contract messaging edge cloud-sync simulator
