@@ -5,8 +5,9 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from contract.commands import (
     CentralCommand,
@@ -148,16 +149,31 @@ class CentralCommands:
             }
 
 
-def _parse(command_id: str, payload: bytes) -> CentralCommand | Refusal:
-    if len(payload) > MAX_COMMAND_BYTES:
-        return _malformed(f"longer than {MAX_COMMAND_BYTES} bytes")
+class Malformed(ValueError):
+    """What was sent is not what it should be; the message says where and how."""
+
+
+_Document = TypeVar("_Document", bound=BaseModel)
+
+
+def read_document(model: type[_Document], payload: bytes, at_most_bytes: int) -> _Document:
+    """What the centre sent, as a document of ours. Raises ``Malformed``."""
+    if len(payload) > at_most_bytes:
+        raise Malformed(f"longer than {at_most_bytes} bytes")
     try:
-        command = CentralCommand.model_validate_json(payload)
+        return model.model_validate_json(payload)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         what = f"{where}: {first['msg']}" if where else first["msg"]  # no place: all of it is wrong
-        return _malformed(what[:200])
+        raise Malformed(what[:200]) from error
+
+
+def _parse(command_id: str, payload: bytes) -> CentralCommand | Refusal:
+    try:
+        command = read_document(CentralCommand, payload, MAX_COMMAND_BYTES)
+    except Malformed as malformed:
+        return _malformed(str(malformed))
     if command.id != command_id:
         return _malformed("its id is not the one in its topic")
     return command

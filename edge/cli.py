@@ -15,7 +15,7 @@ from edge import __version__
 from edge.bootstrap import CannotStart, run_hall
 from edge.clock import Clock, SharedScaledClock, SystemClock
 from edge.config import ConfigInvalid, HallConfig, load, warnings
-from edge.journal.database import check_all, newest
+from edge.journal.database import check_all, newest, newest_dead_letters
 from edge.journal.errors import JournalError
 from edge.journal.salvage import salvage
 from edge.ulid import new_ulid
@@ -110,6 +110,14 @@ def _parser() -> argparse.ArgumentParser:
         "--last", type=_count, default=20, metavar="N", help="how many events (default: 20)"
     )
     show.set_defaults(run=_journal_show)
+    dead = actions.add_parser(
+        "dead-letters", help="print what came from the broker and could not be taken, and why"
+    )
+    dead.add_argument("path", type=Path, metavar="PATH", help="the journal's database file")
+    dead.add_argument(
+        "--last", type=_count, default=20, metavar="N", help="how many messages (default: 20)"
+    )
+    dead.set_defaults(run=_journal_dead_letters)
     whole = actions.add_parser("check", help="read all of it and say whether it is sound")
     whole.add_argument("path", type=Path, metavar="PATH", help="the journal's database file")
     whole.set_defaults(run=_journal_check)
@@ -217,6 +225,22 @@ def _journal_show(options: argparse.Namespace) -> int:
 
 _TELLING = ("number", "window", "clerk", "service", "rating", "device", "status", "reason")
 """Fields of events that tell a person most."""
+
+
+def _journal_dead_letters(options: argparse.Namespace) -> int:
+    try:
+        letters = newest_dead_letters(options.path, options.last)
+    except JournalError as error:
+        print(f"nowserving-edge: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    for received_at, topic, reason, payload in letters:
+        print(f"{received_at[:19]}  {topic}: {reason}")
+        print(f"    {payload[:_SHOWN_BYTES]!r}{' …' if len(payload) > _SHOWN_BYTES else ''}")
+    return EXIT_OK
+
+
+_SHOWN_BYTES = 200
+"""Of a payload, to see what it is; the journal keeps more."""
 
 
 def _journal_check(options: argparse.Namespace) -> int:

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from contract import topics
+from contract.commands import RefusalReason
 from contract.documents import Ack, HallReport
 from contract.names import Epoch, HallId, Presence
-from edge.central import CentralCommands, Submit
+from edge.central import CentralCommands, Malformed, Submit, read_document
 from edge.clock import Clock
+from edge.dead_letters import DeadLetterFile, DeadLetters
 from edge.journal.errors import JournalError
 from edge.outbox import Answer, BatchSize, Outbox, Pace
 from edge.words import counted
@@ -54,7 +54,7 @@ JOURNAL_RETRY_SECONDS = 30.0
 NEW_EPOCH_AT_MOST_EVERY_SECONDS = 3600.0
 
 
-class EventSource(Protocol):
+class EventSource(DeadLetterFile, Protocol):
     """What the uplink needs of a journal: see ``edge.journal.Journal``."""
 
     epoch: Epoch
@@ -96,6 +96,7 @@ class Uplink:
         self._pace = pace or Pace()
         self._backoff = Backoff(random)
         self._commands = CentralCommands(submit, clock)
+        self._dead_letters = DeadLetters(journal, clock)
         self._counts: Counter[str] = Counter()
         self._outbox = self._new_outbox(perhaps_sent=journal.head)
         self._batch_size = BatchSize()
@@ -119,7 +120,8 @@ class Uplink:
 
     def counters(self) -> dict[str, int]:
         """How it went since the start, for the state document."""
-        counts = self._counts + Counter(
+        counts = self._counts + self._dead_letters.counters
+        counts += Counter(
             resends=self._outbox.resends,
             commands_accepted=self._commands.accepted,
             commands_refused=self._commands.refused,
@@ -172,6 +174,7 @@ class Uplink:
                 ended_by = discovery
             finally:
                 self._connection = None
+                await self._dead_letters.write()
         if ended_by is not None:
             raise ended_by
 
@@ -196,6 +199,7 @@ class Uplink:
                 )
                 tasks.create_task(self._listen(session, self._connection))
                 tasks.create_task(self._keep_state(session, self._connection))
+                tasks.create_task(self._dead_letters.run())
                 tasks.create_task(self._connection.send_live())
                 tasks.create_task(self._connection.send_backlog())
                 tasks.create_task(self._connection.resend_when_due())
@@ -242,13 +246,20 @@ class Uplink:
             elif message.topic.startswith(command_prefix):
                 await self._on_command(message, session, command_prefix)
             else:
-                _count(self._counts, "messages_unexpected", message.topic[:100])
+                self._set_aside(message, "messages_unexpected", "nothing is expected on this topic")
+
+    def _set_aside(self, message: Message, counter: str, reason: str) -> None:
+        """It can't be taken: kept as a dead letter, and what comes behind it goes on."""
+        _count(self._counts, counter, f"{message.topic[:100]!r}: {reason}")
+        self._dead_letters.put(message.topic, message.payload, reason)
 
     async def _on_ack(self, message: Message, connection: "_Connection") -> None:
-        ack = _parse_ack(message.payload)
-        if ack is None:
-            _count(self._counts, "acks_malformed", repr(message.payload[:100]))
-        elif ack.epoch != self._journal.epoch:
+        try:
+            ack = read_document(Ack, message.payload, MAX_ACK_BYTES)
+        except Malformed as malformed:
+            self._set_aside(message, "acks_malformed", str(malformed))
+            return
+        if ack.epoch != self._journal.epoch:
             self._on_ack_of_another_epoch(ack, retained=message.retain)
         else:
             await self._on_ack_of_ours(ack, connection)
@@ -287,10 +298,12 @@ class Uplink:
         command_id = message.topic.removeprefix(prefix)
         reply = await self._commands.answer(command_id, message.payload, retained=message.retain)
         if reply is None:
-            log.warning("a command of the centre without a valid id: %.100s", message.topic)
+            self._set_aside(message, "commands_malformed", "its id, in the topic, is no ULID")
             return
         if reply.refusal is not None:
             log.warning("command %s of the centre: %s", command_id, reply.refusal)
+            if reply.refusal.reason is RefusalReason.MALFORMED:
+                self._set_aside(message, "commands_malformed", reply.refusal.detail)
         try:
             await session.publish(
                 topics.reply(self._hall, command_id), reply.model_dump_json().encode()
@@ -469,15 +482,6 @@ _COUNTER_OF = {
     ConnectRefused: "connections_refused",
     SubscribeRefused: "subscriptions_refused",
 }
-
-
-def _parse_ack(payload: bytes) -> Ack | None:
-    if len(payload) > MAX_ACK_BYTES:
-        return None
-    try:
-        return Ack.model_validate_json(payload)
-    except ValidationError:
-        return None
 
 
 def _at_most(size: int, rows: list[tuple[int, str]]) -> list[str]:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -200,13 +201,28 @@ def newest(path: Path, count: int) -> list[tuple[int, str]]:
 
     Read-only; may run while the controller works. Raises ``JournalError``.
     """
+    return _last(path, "SELECT position, body FROM events ORDER BY position DESC LIMIT ?", count)
+
+
+def newest_dead_letters(path: Path, count: int) -> list[tuple[str, str, str, bytes]]:
+    """The last ``count`` messages that could not be taken, oldest first: (time received, topic,
+    reason, beginning of the payload).
+
+    Read-only; may run while the controller works. Raises ``JournalError``.
+    """
+    return _last(
+        path,
+        "SELECT received_at, topic, reason, payload FROM dead_letters ORDER BY id DESC LIMIT ?",
+        count,
+    )
+
+
+def _last(path: Path, newest_first: str, count: int) -> list[Any]:
     if not path.is_file():
         raise JournalError(f"there is no file {path}")
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
-        rows = connection.execute(
-            "SELECT position, body FROM events ORDER BY position DESC LIMIT ?", (count,)
-        ).fetchall()
+        rows = connection.execute(newest_first, (count,)).fetchall()
     except sqlite3.Error as error:
         raise named(error, path) from error
     finally:

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -58,6 +58,16 @@ class Snapshot(NamedTuple):
     """Of the last event that the state contains."""
     state: str
     """As it was saved; empty for a hall that begins anew at this position (see ``salvage``)."""
+
+
+class DeadLetter(NamedTuple):
+    """What came from the broker and could not be taken."""
+
+    received_at: datetime
+    topic: str
+    reason: str
+    payload: bytes
+    """Its beginning."""
 
 
 class Journal:
@@ -265,6 +275,25 @@ class Journal:
                 return
             before = rows[0][0]
             yield date.fromisoformat(before), [number for _, number in rows]
+
+    # --- what could not be taken ------------------------------------------------------------
+
+    async def keep_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep them beside the events; of all that ever came, the newest thousand stay.
+
+        Raises ``JournalFull``, ``JournalError``: none was kept.
+        """
+        values = ", ".join(["(?, ?, ?, ?)"] * len(letters))
+        fields = [
+            field
+            for each in letters
+            for field in (each.received_at.isoformat(), each.topic, each.reason, each.payload)
+        ]
+        async with self._one_writer:
+            await self._run(
+                f"INSERT INTO dead_letters (received_at, topic, reason, payload) VALUES {values}",  # noqa: S608 - question marks only
+                fields,
+            )
 
     # --- the uplink's cursor ----------------------------------------------------------------
 

@@ -8,6 +8,9 @@ import pytest
 
 from bench.past import fill
 from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from edge.journal.journal import DeadLetter, Journal
+from edge.ulid import new_ulid
+from tests.support.hall_events import START
 
 GOOD = """
 [hall]
@@ -169,6 +172,21 @@ def test_who_reads_only_the_first_lines_of_a_journal_sees_no_traceback(tmp_path:
         show.stdout.close()
         assert show.stderr.read() == ""
         assert show.wait(60) == EXIT_OK
+
+
+async def test_what_could_not_be_taken_is_shown_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = await Journal.open(path, hall="riverside", new_epoch=new_ulid)
+    letter = DeadLetter(START, "halls/riverside/v1/ack", "epoch: a string", b'{"epoch": 1}\x1b')
+    await journal.keep_dead_letters([letter, letter._replace(payload=b"x" * 4000)])
+    await journal.close()
+    shown = edge("journal", "dead-letters", path)
+    assert shown.returncode == EXIT_OK
+    what, payload, _, cut = shown.stdout.splitlines()
+    assert what == f"{START.isoformat()[:19]}  halls/riverside/v1/ack: epoch: a string"
+    assert payload.strip() == """b'{"epoch": 1}\\x1b'"""
+    assert cut.endswith("x' …")
+    assert edge("journal", "dead-letters", tmp_path / "nothing.db").returncode == EXIT_FAILED
 
 
 @pytest.mark.parametrize("number", ["-1", "0", "9" * 30, "many"])

@@ -28,6 +28,7 @@ from contract.events import DeviceChanged, HallEvent
 from contract.names import Presence
 from edge.clock import ManualClock
 from edge.journal import Journal
+from edge.journal.database import newest_dead_letters
 from edge.outbox import Pace
 from edge.uplink import Uplink
 from messaging.session import Session, SessionLost, connect
@@ -483,6 +484,36 @@ async def test_garbage_acks_and_acks_of_other_epochs_are_counted_and_ignored(
         assert counters["uplink_acks_of_another_epoch"] == 1
         assert hall.journal.acked == 0
         assert hall.uplink.connected
+
+
+async def test_what_does_not_validate_is_kept_aside_with_the_reason_and_blocks_nothing(
+    hall: Hall, centre: Centre
+) -> None:
+    async with hall.running():
+        await centre.until(lambda: hall.uplink.connected)
+        await centre.publish(topics.ack(HALL), b'{"epoch": 1}')
+        await centre.publish(topics.ack(HALL), b"x" * 5000)
+        await centre.publish(topics.command(HALL, "rm -rf"), b"do it")
+        await centre.publish(topics.command(HALL, ulid(43)), b'{"id": "' + b"\xff")
+        await hall.happen(5)
+        await centre.until(hall.all_acked)
+        await centre.until(lambda: len(centre.replies) == 1)
+        counters = hall.uplink.counters()
+        assert counters["uplink_dead_letters"] == 4
+        assert counters["uplink_acks_malformed"] == 2
+        assert counters["uplink_commands_malformed"] == 2
+    letters = newest_dead_letters(hall.path, 20)
+    assert [(topic, payload) for _, topic, _, payload in letters] == [
+        (topics.ack(HALL), b'{"epoch": 1}'),
+        (topics.ack(HALL), b"x" * 4096),
+        (topics.command(HALL, "rm -rf"), b"do it"),
+        (topics.command(HALL, ulid(43)), b'{"id": "\xff'),
+    ]
+    reasons = [reason for _, _, reason, _ in letters]
+    assert reasons[0] == "epoch: Input should be a valid string"
+    assert reasons[1] == "longer than 1024 bytes"
+    assert reasons[2] == "its id, in the topic, is no ULID"
+    assert reasons[3].startswith("Invalid JSON")
 
 
 async def test_a_journal_put_back_from_an_old_copy_sends_what_is_new_under_a_new_epoch(

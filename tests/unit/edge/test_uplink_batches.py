@@ -3,8 +3,10 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 
+from edge.journal.journal import DeadLetter
 from edge.outbox import BatchSize, Outbox, Pace
 from edge.uplink import _Connection
 from messaging.session import PublishRefused
@@ -35,6 +37,8 @@ class Past:
         return [(n, json.dumps({"n": n, "text": "x" * 400})) for n in range(after + 1, last + 1)]
 
     async def save_acked(self, seq: int) -> None: ...
+
+    async def keep_dead_letters(self, letters: Sequence[DeadLetter]) -> None: ...
 
     async def start_new_epoch(self) -> str:
         raise AssertionError("nobody asked for one")
