@@ -23,10 +23,12 @@ import logging
 import secrets
 import socket
 import ssl
+import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Literal, Protocol, TypeVar
@@ -200,7 +202,7 @@ async def _connected(config: MqttConfig, will: Will | None) -> AsyncIterator[Ses
     client = _new_client(config, will)
     try:
         # Name look-up, TCP and TLS handshakes block, so they have a thread.
-        await asyncio.to_thread(_dial, client, config)
+        await _in_a_thread_that_nobody_waits_for(partial(_dial, client, config))
     except (OSError, ValueError) as error:  # ValueError: a host name that is none
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise BrokerUnreachable(
@@ -255,6 +257,33 @@ def _dial(client: Client, config: MqttConfig) -> None:
         if context is not None and context.made is not None:
             context.made.close()
         raise
+
+
+async def _in_a_thread_that_nobody_waits_for(work: Callable[[], None]) -> None:
+    """As ``asyncio.to_thread``, whose threads the end of the program waits for: a name server that
+    does not answer must not hold up a stop."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if done.done():  # who waited has gone
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failed: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            failed = error
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, failed)
+
+    threading.Thread(target=run, name="dial", daemon=True).start()
+    await done
 
 
 class _TlsContext(ssl.SSLContext):
