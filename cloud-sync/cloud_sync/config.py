@@ -16,6 +16,8 @@ from messaging.session import MqttConfig, TlsConfig, new_client_id
 Port = Annotated[int, Field(ge=1, le=65535)]
 Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:([0-9]{1,5}|\*))?$")]
 """Of a page; ``*`` is any port."""
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+"""Without a port, in small letters."""
 
 
 class _Section(BaseModel):
@@ -75,6 +77,11 @@ class Page(_Section):
         None,
         description="its password: whoever can open the page is told it",
         examples=["/run/credentials/nowserving-sync.service/dashboards-password"],
+    )
+    names: tuple[HostName, ...] = Field(
+        (),
+        description="names that people find the page at, beside addresses and this machine's own",
+        examples=[["halls.example.com"]],
     )
     framed_by: tuple[Origin, ...] = Field(
         (),
@@ -137,10 +144,19 @@ def load(path: Path) -> SyncConfig:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins with a BOM
     except OSError as error:
         raise ConfigInvalid(path, [f"can't be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        problem = f"line {line}: is not UTF-8 (is it GBK?); save the file as UTF-8"
+        raise ConfigInvalid(path, [problem]) from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(path, [f"is not TOML: {error}"]) from None
     # What can be seen whatever else is wrong is looked at before the rest is.
-    problems = [*_not_together(document), *_unreadable_files(document), *_folder(document)]
+    problems = [
+        *_not_together(document),
+        *_unreadable_files(document),
+        *_folder(document),
+        *_one_port_for_two(document),
+    ]
     try:
         config = SyncConfig.model_validate(document)
     except ValidationError as error:
@@ -203,6 +219,19 @@ def _folder(document: dict[str, Any]) -> Iterator[str]:
         yield (
             f"store.path: {path or '.'} is a folder; name a file, for example: "
             'path = "/var/lib/nowserving-sync/centre.db"'
+        )
+
+
+def _one_port_for_two(document: dict[str, Any]) -> Iterator[str]:
+    """The page is served on one, and tells browsers to find the broker on the other."""
+    page = document.get("page")
+    if not isinstance(page, dict) or "websocket_url" in page:
+        return
+    ports = [page.get(key, Page.model_fields[key].default) for key in ("port", "websocket_port")]
+    if ports[0] == ports[1]:
+        yield (
+            f"page.websocket_port: {ports[1]} is the page's own port; the broker listens for "
+            "browsers on another one, for example: websocket_port = 9001"
         )
 
 

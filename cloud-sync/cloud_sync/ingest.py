@@ -28,6 +28,8 @@ PENDING_EVENTS = 5_000
 """Read ahead of the commit at most; then the broker waits."""
 PENDING_BYTES = 16 * 1024 * 1024
 """Likewise; one message may go beyond it."""
+MAX_SENDERS = 10_000
+"""Of nonsense, that are remembered so that the log does not repeat it."""
 GAP_PATIENCE_SECONDS = 1.0
 GAP_CEILING_SECONDS = 30.0
 ACKS_AT_ONCE = 20
@@ -164,6 +166,7 @@ class Ingest:
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._seldom = Seldom()
         self.counters: Counter[str] = Counter()
         """Since the start: events, duplicates, faults, unknown_types, dead_letters, resends …"""
 
@@ -202,7 +205,9 @@ class Ingest:
             for event in reading.events:
                 if event.fault is not None:
                     self.counters["faults"] += 1
-                    log.warning("event %d of %s: %s", event.seq, event.hall, event.fault)
+                    self._seldom.say(
+                        logging.WARNING, event.hall, f"event {event.seq}: {event.fault}"
+                    )
                 elif event.event is None:
                     self.counters["unknown_types"] += 1
             self._pending_bytes += _size(reading.events, reading.dead_letters)
@@ -313,10 +318,24 @@ class Ingest:
                 self.counters["conflicts"] += len(committed.conflicts)
                 self.counters["dead_letters"] += len(dead_letters) + len(committed.conflicts)
                 self.counters["commits"] += 1
-                _tell_conflicts(committed.conflicts)
+                self._tell_conflicts(committed.conflicts)
                 for letter in dead_letters:
-                    log.warning("dead letter on %s: %s", letter.topic, letter.reason)
+                    self._seldom.say(logging.WARNING, letter.topic, f"dead letter: {letter.reason}")
                 return committed
+
+    def _tell_conflicts(self, conflicts: Sequence[Received]) -> None:
+        """One sentence per stream: there may be thousands."""
+        streams: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for event in conflicts:
+            streams[event.hall, event.epoch].append(event.seq)
+        for (hall, epoch), seqs in streams.items():
+            self._seldom.say(
+                logging.CRITICAL,
+                hall,
+                f"sends other events than before under the same numbers ({len(seqs)} of them in "
+                f"{min(seqs)}..{max(seqs)} of {epoch}); they are dead letters. Was its journal "
+                "restored from an old copy?",
+            )
 
     async def _database_failed(self, error: sqlite3.Error) -> None:
         """Return when it is time to try again."""
@@ -340,17 +359,20 @@ class Ingest:
                 self._answers.put(hall, ack)
 
 
-def _tell_conflicts(conflicts: Sequence[Received]) -> None:
-    """One sentence per stream: there may be thousands."""
-    streams: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for event in conflicts:
-        streams[event.hall, event.epoch].append(event.seq)
-    for (hall, epoch), seqs in streams.items():
-        log.critical(
-            "%s sends other events than before under the same numbers (%d of them in %d..%d of "
-            "%s); they are dead letters. Was its journal restored from an old copy?",
-            *(hall, len(seqs), min(seqs), max(seqs), epoch),
-        )
+class Seldom:
+    """What one sender can cause without end, said at its 1st, 2nd, 4th, 8th … time."""
+
+    def __init__(self) -> None:
+        self._times: Counter[tuple[int, str]] = Counter()
+
+    def say(self, level: int, sender: str, what: str) -> None:
+        """``sender``: a hall or its topic. Each is counted on its own at each level."""
+        if len(self._times) >= MAX_SENDERS:  # names that somebody makes up
+            self._times.clear()
+        self._times[level, sender] += 1
+        times = self._times[level, sender]
+        if times & (times - 1) == 0:
+            log.log(level, "%s: %s%s", sender, what, f" ({times} so far)" if times > 1 else "")
 
 
 def _size(events: Sequence[Received], dead_letters: Sequence[DeadLetter]) -> int:

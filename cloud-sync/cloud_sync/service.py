@@ -130,6 +130,7 @@ async def run(config: SyncConfig, stop: asyncio.Event, world: Environment | None
             websocket_url=config.page.websocket_url,
             username=config.page.username,
             password=read_secret(config.page.password_file) or "",
+            names=config.page.names,
             framed_by=config.page.framed_by,
         )
         async with serve(config.page.host, config.page.port, settings, health):

@@ -1,12 +1,18 @@
 """The centre's page, its files, and ``/healthz``.
 
 The page holds no data: it is fed over MQTT by WebSocket, straight from the broker, as a user who
-may only read.
+may only read. Whoever can open it is told that user's password, hence no other site may reach it
+through somebody's browser: ``Host`` must be an address, a name of this machine, or one of
+``PageSettings.names`` (DNS rebinding comes with a name of its own).
 """
 
 import errno
+import ipaddress
+import logging
 import os
 import re
+import socket
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from contract import topics
 
@@ -29,6 +36,8 @@ class PageSettings:
     websocket_url: str | None
     username: str
     password: str = field(repr=False)
+    names: tuple[str, ...] = ()
+    """Names that people find the page at, beside those of this machine."""
     framed_by: tuple[str, ...] = ()
     """Origins whose pages may show this one in a frame, beside its own."""
 
@@ -67,7 +76,8 @@ async def serve(
     host: str, port: int, settings: PageSettings, health: Callable[[], Awaitable[Health]]
 ) -> AsyncIterator[None]:
     """The web server for the length of an ``async with``. Raises ``CannotListen``."""
-    runner = web.AppRunner(_application(settings, health), access_log=None)
+    application = _application(settings, health)
+    runner = web.AppRunner(application, access_log=None, logger=_quiet_about_bad_requests())
     await runner.setup()
     try:
         try:
@@ -98,7 +108,10 @@ def _application(
         )
 
     async def healthz(_: web.Request) -> web.Response:
-        state = await health()
+        try:
+            state = await health()
+        except sqlite3.Error as error:
+            return web.json_response({"database": str(error)}, status=503)
         return web.json_response(asdict(state), status=200 if state.connected else 503)
 
     async def protect(request: web.Request, response: web.StreamResponse) -> None:
@@ -113,13 +126,50 @@ def _application(
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cache-Control"] = "no-cache"
 
-    application = web.Application()
+    known_names = _NAMES_OF_THIS_MACHINE | {socket.gethostname().lower(), *settings.names}
+
+    @web.middleware
+    async def known_host(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        name = (request.url.host or "").lower()
+        if request.path != "/healthz" and not (_is_address(name) or name in known_names):
+            raise web.HTTPForbidden(
+                text=f"This page is not known as {_host(request)}. If it should be, add that to "
+                "the key names in [page] of the centre's configuration.\n"
+            )
+        return await handler(request)
+
+    application = web.Application(middlewares=[known_host])
     application.router.add_get("/", page)
     application.router.add_get("/config.json", configuration)
     application.router.add_get("/healthz", healthz)
     application.router.add_static("/static", static)
     application.on_response_prepare.append(protect)
     return application
+
+
+_NAMES_OF_THIS_MACHINE = frozenset({"localhost"})
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _quiet_about_bad_requests() -> logging.Logger:
+    """Where aiohttp tells of errors. What a stranger sends is none: it is answered with 400, and
+    must not fill the log with tracebacks."""
+    logger = logging.getLogger(f"{__name__}.server")
+    logger.addFilter(_is_our_error)
+    return logger
+
+
+def _is_our_error(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def _host(request: web.Request) -> str:

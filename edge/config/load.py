@@ -69,7 +69,11 @@ def load(path: Path) -> HallConfig:
         raise ConfigInvalid(
             path, [Problem("the file", f"can't be read: {error.strerror}", example)]
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        what = "is not UTF-8 (is it GBK?); save the file as UTF-8"
+        raise ConfigInvalid(path, [Problem(f"line {line}", what)]) from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(path, [Problem("the file", f"is not TOML: {error}")]) from None
     if _has_nul(file):  # no path, host or name can have one
         raise ConfigInvalid(path, [Problem("the file", r"has a character \u0000 in a text")])

@@ -300,9 +300,10 @@ class UplinkSection(Strict):
     heartbeat_seconds: float = Field(
         default=15.0,
         ge=1,
-        le=600,
+        le=30,
         title="Heartbeat",
-        description="State document at least so often.",
+        description="State document at least so often; after 45 s without one the centre takes "
+        "the hall for lost.",
     )
 
 

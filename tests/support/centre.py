@@ -22,7 +22,8 @@ from tests.support.hall_day import EPOCH, backlog
 class CentreProcess:
     """``nowserving-sync run`` on a real broker, with its own database."""
 
-    def __init__(self, directory: Path, broker: Broker) -> None:
+    def __init__(self, directory: Path, broker: Broker, page: str = "") -> None:
+        """``page``: more lines for its section of the configuration."""
         directory.mkdir(parents=True, exist_ok=True)
         self.database = directory / "centre.db"
         self.page_port = free_port()
@@ -45,6 +46,7 @@ path = "{self.database}"
 port = {self.page_port}
 websocket_port = {broker.websocket_port}
 password_file = "{directory}/dashboards"
+{page}
 """,
             encoding="utf-8",
         )
@@ -112,9 +114,11 @@ password_file = "{directory}/dashboards"
 
 
 @asynccontextmanager
-async def running_centre(directory: Path, broker: Broker) -> AsyncIterator[CentreProcess]:
+async def running_centre(
+    directory: Path, broker: Broker, page: str = ""
+) -> AsyncIterator[CentreProcess]:
     """A centre for the length of an ``async with``."""
-    centre = CentreProcess(directory, broker)
+    centre = CentreProcess(directory, broker, page)
     try:
         await centre.start()
         yield centre

@@ -16,11 +16,11 @@ class SchemaTooNew(StoreError):
     """The file was written by a later version of this program."""
 
 
-_KEY = "key path in [store] of the configuration"
+KEY = "key path in [store] of the configuration"
 _REMEDIES = {
     frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}): (
         "can't be opened for writing",
-        f"Let this user write to the file and to its folder, or name another file: {_KEY}",
+        f"Let this user write to the file and to its folder, or name another file: {KEY}",
     ),
     frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}): (
         "is damaged, or no database",
@@ -58,5 +58,5 @@ def no_file(path: Path, error: OSError) -> StoreError:
     """For a file, or its lock or folder, that the system won't let us make."""
     return StoreError(
         f"store {path} can't be opened: {error.filename}: {error.strerror}. Let this user make "
-        f"files there, or name another file: {_KEY}"
+        f"files there, or name another file: {KEY}"
     )

@@ -4,16 +4,20 @@ import fcntl
 import os
 from pathlib import Path
 
-from cloud_sync.store.errors import StoreLocked, no_file
+from cloud_sync.store.errors import KEY, StoreError, StoreLocked, no_file
 
 
 class FileLock:
     """Held by the one process that has the file open; the kernel frees it when that dies."""
 
     def __init__(self, path: Path) -> None:
-        """Makes the file's folder. Raises ``StoreLocked`` and ``StoreError``."""
+        """Raises ``StoreLocked`` and ``StoreError``."""
+        if not path.parent.is_dir():  # made here, it would hide a disk that is not mounted
+            raise StoreError(
+                f"store {path}: there is no folder {path.parent}. Mount its disk or make it, or "
+                f"name another file: {KEY}"
+            )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             lock = path.with_name(path.name + ".lock")
             self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

@@ -64,13 +64,14 @@ async def test_a_folder_that_may_not_be_written_is_named_with_what_to_do(
     assert "key path in [store]" in said
 
 
-async def test_a_folder_that_can_not_be_made_is_named_with_what_to_do(
+async def test_a_folder_that_is_not_there_is_not_made_for_its_disk_may_not_be_mounted(
     broker: Broker, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").touch()
-    store = tmp_path / "file" / "centre.db"
+    store = tmp_path / "disk" / "centre.db"
     said = await start(with_store(tmp_path, broker, store))
-    assert f"store {store} can't be opened: {store.parent}: " in said
+    assert f"store {store}: there is no folder {store.parent}. Mount its disk or make it" in said
+    assert "key path in [store]" in said
+    assert not store.parent.exists()
 
 
 @pytest.mark.parametrize("command", ["run", "rebuild"])

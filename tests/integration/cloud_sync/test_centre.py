@@ -18,7 +18,7 @@ from contract.events import DeviceChanged, TicketIssued
 from contract.names import Presence
 from messaging.session import Session, SessionLost, Will, connect
 from tests.support.broker import Broker
-from tests.support.centre import CentreProcess, HallOnTheWire
+from tests.support.centre import CentreProcess, HallOnTheWire, running_centre
 from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
 
 DAY = HallDay(7).whole(60)
@@ -307,6 +307,44 @@ async def test_the_page_comes_with_a_policy_that_lets_nothing_foreign_in(
     forged = aiohttp.ClientSession(headers={"Host": "x;script-src *"})
     async with forged as client, client.get(f"{base}/config.json") as response:
         assert "script-src *" not in response.headers.get("Content-Security-Policy", "")
+
+
+async def test_a_foreign_name_for_this_machine_is_told_nothing(
+    broker: Broker, tmp_path: Path
+) -> None:
+    known = 'names = ["halls.example.com"]'
+    async with running_centre(tmp_path / "centre", broker, known) as centre:
+        base = f"http://127.0.0.1:{centre.page_port}"
+
+        async def status(host: str, path: str = "/config.json") -> int:
+            async with (
+                aiohttp.ClientSession(headers={"Host": host}) as client,
+                client.get(f"{base}{path}") as response,
+            ):
+                assert response.status == 200 or "password" not in await response.text()
+                return response.status
+
+        for host in ("127.0.0.1", "localhost:8090", "[::1]:8090", "10.1.2.3", "halls.example.com"):
+            assert await status(host) == 200, host
+        for host in ("evil.example.net", "halls.example.com.evil.example.net", "x;script-src *"):
+            assert await status(host) in {400, 403}, host
+        assert await status("monitor.example.com", "/healthz") == 200
+
+
+async def test_what_is_no_http_is_refused_and_not_written_to_the_log(
+    centre: CentreProcess,
+) -> None:
+    for request in (
+        b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01 hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", centre.page_port)
+        writer.write(request)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.") and b" 400 " in answer.splitlines()[0]
+        writer.close()
+    assert "Traceback" not in centre.log.read_text()
 
 
 async def test_the_service_manager_hears_ready_watchdog_and_stopping(

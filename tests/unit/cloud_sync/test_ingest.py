@@ -100,6 +100,25 @@ async def test_what_is_pending_is_committed_together_and_answered_once(store: Sq
         assert set(bench.committed) == {"hall-a"}
 
 
+async def test_a_hall_that_sends_nonsense_without_end_does_not_fill_the_log(
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with at_work(store) as bench:
+        faulty = [text.replace('"data":{', '"data":{"at":7,"was":{', 1) + "}" for text in TEXTS]
+        for n in range(1000):
+            bench.session.arrive(topics.events("hall-b"), b"%d" % n)
+            bench.session.arrive(topics.events("hall-c"), b"%d" % n)
+            bench.session.arrive(topics.events("hall-a"), faulty[n % len(faulty)].encode())
+        async with asyncio.timeout(60):
+            while bench.ingest.counters["dead_letters"] < 2000:
+                await asyncio.sleep(0.01)
+    assert bench.ingest.counters["faults"] == 1000
+    for sender in (topics.events("hall-b"), topics.events("hall-c"), "hall-a"):
+        said = [record.getMessage() for record in caplog.records if sender in record.getMessage()]
+        assert 10 <= len(said) <= 12, said  # 1, 2, 4 … 512, and the conflicts of hall-a once more
+        assert any("(512 so far)" in line for line in said)
+
+
 async def test_a_late_event_of_an_old_epoch_is_answered_for_its_own_epoch(
     store: SqliteStore,
 ) -> None:

@@ -105,6 +105,29 @@ def test_what_is_not_toml_is_said_so(tmp_path: Path, text: str) -> None:
         load(write(tmp_path, text))
 
 
+def test_a_file_in_another_encoding_is_told_the_line_and_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "sync.toml"
+    path.write_bytes("# one\n# 本机\n".encode("gbk"))
+    with pytest.raises(ConfigInvalid, match=r"line 2: is not UTF-8 .*; save the file as UTF-8"):
+        load(path)
+
+
+@pytest.mark.parametrize("page", ["port = 9001", "port = 7000\nwebsocket_port = 7000"])
+def test_the_page_and_the_broker_can_not_have_one_port(tmp_path: Path, page: str) -> None:
+    text = f'[mqtt]\nhost = "h"\n[store]\npath = "x"\n[page]\n{page}\n'
+    with pytest.raises(ConfigInvalid, match=r"page\.websocket_port: .* is the page's own port"):
+        load(write(tmp_path, text))
+    elsewhere = 'websocket_url = "wss://halls.example.com/mqtt"\n'
+    assert load(write(tmp_path, text + elsewhere)).page.websocket_url is not None
+
+
+@pytest.mark.parametrize("name", ["halls.example.com:80", "HALLS", "a b", "-", "x/y", ""])
+def test_a_name_of_the_page_is_one(tmp_path: Path, name: str) -> None:
+    text = f'[mqtt]\nhost = "h"\n[store]\npath = "x"\n[page]\nnames = ["{name}"]\n'
+    with pytest.raises(ConfigInvalid, match=r"page\.names"):
+        load(write(tmp_path, text))
+
+
 def test_check_ends_with_the_exit_code_for_configurations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
