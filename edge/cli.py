@@ -167,7 +167,13 @@ def _run(options: argparse.Namespace) -> int:
     for warning in warnings(config):
         log.warning("%s", warning)
     _spare_the_collector()
-    clock: Clock = SharedScaledClock(options.clock_file) if options.clock_file else SystemClock()
+    try:
+        clock: Clock = (
+            SharedScaledClock(options.clock_file) if options.clock_file else SystemClock()
+        )
+    except (OSError, ValueError) as error:
+        print(f"nowserving-edge: --clock-file: {error}", file=sys.stderr)
+        return EXIT_USAGE
     try:
         asyncio.run(_until_told_to_stop(config, clock))
     except (JournalError, CannotStart) as error:

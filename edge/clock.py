@@ -82,6 +82,9 @@ class SharedScaledClock:
     _SLICE_SECONDS = 0.05
 
     def __init__(self, path: Path) -> None:
+        """Raises ``OSError``, and ``ValueError`` for a file that holds something else."""
+        if path.stat().st_size != self._LAYOUT.size:
+            raise ValueError(f"{path} is no file of a shared clock")
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), self._LAYOUT.size, prot=mmap.PROT_READ)
         self._boot = f"scaled-{boot_id()}"

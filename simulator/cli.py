@@ -254,8 +254,12 @@ def _demo(options: argparse.Namespace) -> int:
     )
     try:
         verdict = asyncio.run(_run(demo, terminal))
-    except (ProgramFailed, NoBroker, OSError) as error:
+    except (ProgramFailed, NoBroker) as error:
         terminal.tell(f"nowserving: {error}")
+        return EXIT_FAILED
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        terminal.tell(f"nowserving: {what}")
         return EXIT_FAILED
     except (EndedEarly, KeyboardInterrupt):
         return EXIT_INTERRUPTED

@@ -1,7 +1,7 @@
 """Contradictions and doubts: each part of the file is right, together they are not."""
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, product
 from pathlib import Path
@@ -11,7 +11,7 @@ from string import ascii_uppercase
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from contract.names import Rating
+from contract.names import Rating, ServiceId
 from edge.config.examples import File, bounds_of, right_name
 from edge.config.problems import Problem
 from edge.config.sections import HIGHEST_NUMBER, HallConfig
@@ -90,12 +90,23 @@ def _unserved(config: HallConfig) -> Iterator[Problem]:
     for service in config.services:
         if service not in taken and config.windows:
             number, window = next(iter(config.windows.items()))
-            skills = [*([] if window.skills == "all" else window.skills), service]
+            skills = [*_known(window.skills, config.services), service]
             yield Problem(
                 f"services.{service}",
                 "no window takes this service: its customers would wait for ever",
                 table_of(("windows", str(number)), {"skills": skills}),
             )
+
+
+def _known(
+    skills: str | Sequence[ServiceId | Sequence[ServiceId]], services: Collection[ServiceId]
+) -> Iterator[ServiceId | list[ServiceId]]:
+    """A window's skills without those that are no service, in their order and in their groups."""
+    for entry in () if isinstance(skills, str) else skills:
+        if isinstance(entry, str):
+            yield from (entry,) if entry in services else ()
+        elif group := [each for each in entry if each in services]:
+            yield group
 
 
 def _overlapping_numbers(config: HallConfig) -> Iterator[Problem]:
@@ -216,6 +227,7 @@ def _claimed_twice(config: HallConfig) -> Iterator[Problem]:
         for other in others:
             path = paths[other]
             field, right = _elsewhere(path, tables[path], claim, taken)
+            taken.update(tables[path].model_copy(update=right).claims())  # for the next
             yield Problem(
                 dotted((*path, *field)),
                 f"{claim} is claimed by {first} and {other}; only one can have it",

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from contract.envelope import CloudEvent
 from contract.names import Epoch, HallId
 from edge.journal.errors import JournalDamaged, JournalError, JournalLocked, named
-from edge.journal.migrations import migrate
+from edge.journal.migrations import migrate, refuse_others
 
 TAIL = 200
 """So many of the newest events are looked over at every start."""
@@ -50,13 +50,17 @@ class FileLock:
         try:
             self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise JournalError(f"journal {path}: no lock file {lock}: {error.strerror}") from error
+            raise JournalError(
+                f"journal {path}: its lock file {lock} can't be made: {error.strerror}. Let the "
+                "controller's user make files in that folder"
+            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._fd)
             raise JournalLocked(
-                f"journal {path} is open in another process: stop the other controller first"
+                f"journal {path} is open in another process: stop the other controller first, or "
+                "give this one a file of its own (path in [journal])"
             ) from None
 
     def release(self) -> None:
@@ -64,12 +68,14 @@ class FileLock:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit, ready to write. Raises ``sqlite3.Error``."""
+    """A connection in autocommit, ready to write. Raises ``sqlite3.Error``, and ``JournalError``
+    for a database of something else, which is left as it is: WAL would be written into it."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        refuse_others(connection, path)
         for pragma in PRAGMAS:
             connection.execute(pragma)
-    except sqlite3.Error:
+    except (sqlite3.Error, JournalError):
         connection.close()
         raise
     return connection
@@ -84,7 +90,9 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
     Raises ``JournalDamaged``, ``JournalTooNew``, ``JournalFull``, ``JournalError``.
     """
     if not path.parent.is_dir():
-        raise JournalError(f"journal {path}: there is no folder {path.parent}")
+        raise JournalError(
+            f"journal {path}: there is no folder {path.parent}. Make it, or mount its disk"
+        )
     try:
         connection = connect(path)
         try:
@@ -99,7 +107,8 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
                 assert contents is not None
             if contents.hall != hall:
                 raise JournalError(
-                    f"journal {path} belongs to hall {contents.hall!r}, this is hall {hall!r}"
+                    f"journal {path} belongs to hall {contents.hall!r}, this is hall {hall!r}: "
+                    "name a file of its own (path in [journal]), or set the id back"
                 )
             _check_tail(connection, path, contents)
             _read_guards(connection)

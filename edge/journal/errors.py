@@ -76,7 +76,19 @@ _GUARDS = {
 """Guards by what SQLite's message names: the first column of the key that was broken."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_WRITE_FAILURE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
+_LET_WRITE = "Let the controller's user write to it and to its folder"
+_WRITE_FAILURE = {
+    sqlite3.SQLITE_FULL: "Make room on its disk",
+    sqlite3.SQLITE_IOERR: "Look whether its disk is full, or failing",
+    sqlite3.SQLITE_READONLY: _LET_WRITE,
+}
+_NOT_OPENED = {
+    sqlite3.SQLITE_CANTOPEN: _LET_WRITE,
+    sqlite3.SQLITE_PERM: _LET_WRITE,
+    sqlite3.SQLITE_BUSY: "End what else has it open",
+    sqlite3.SQLITE_LOCKED: "End what else has it open",
+}
+"""What to do about it, by what SQLite reports."""
 
 
 def named(error: sqlite3.Error, path: Path) -> JournalError:
@@ -86,7 +98,13 @@ def named(error: sqlite3.Error, path: Path) -> JournalError:
     if primary in _DAMAGE:
         return JournalDamaged(path, f"{error} ({name})")
     if primary in _WRITE_FAILURE:
-        return JournalFull(f"journal {path} can't be written: {error} ({name})")
+        return JournalFull(
+            f"journal {path} can't be written: {error} ({name}). {_WRITE_FAILURE[primary]}"
+        )
+    if primary in _NOT_OPENED:
+        return JournalError(
+            f"journal {path} can't be opened: {error} ({name}). {_NOT_OPENED[primary]}"
+        )
     if primary == sqlite3.SQLITE_CONSTRAINT:
         for words, guard in _GUARDS.items():
             if words in str(error):

@@ -25,6 +25,22 @@ def schema_files(directory: Path = SCHEMA_DIR) -> list[Path]:
     return files
 
 
+def refuse_others(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a journal, 0 of a new file; only reads.
+
+    Raises ``JournalError`` for a database that is not a journal, and ``sqlite3.Error``.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != APPLICATION_ID and (tables or version):
+        raise JournalError(
+            f"{path} is a database of something else, not a journal. It is left as it is: name "
+            "another file (path in [journal])"
+        )
+    return version
+
+
 def migrate(connection: sqlite3.Connection, path: Path, directory: Path = SCHEMA_DIR) -> None:
     """Bring the open database (autocommit) to the newest version.
 
@@ -32,11 +48,7 @@ def migrate(connection: sqlite3.Connection, path: Path, directory: Path = SCHEMA
     not a journal, and ``sqlite3.Error``; the file is then as it was.
     """
     files = schema_files(directory)
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application != APPLICATION_ID and (tables or version):
-        raise JournalError(f"{path} is a database of something else, not a journal")
+    version = refuse_others(connection, path)
     if version > len(files):
         raise JournalTooNew(
             f"journal {path} has version {version}, this software knows versions up to "

@@ -1,13 +1,16 @@
 """The command line: it teaches, it names every problem, and it never shows a traceback."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bench.past import fill
 from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from edge.journal.database import FileLock
 from edge.journal.journal import DeadLetter, Journal
 from edge.ulid import new_ulid
 from tests.support.hall_events import START
@@ -107,6 +110,52 @@ def test_what_the_machine_lacks_is_a_problem_at_a_check(tmp_path: Path) -> None:
     assert edge("check", "--config", nowhere).returncode == EXIT_CONFIG
     both = hall_file(tmp_path, nowhere.read_text(encoding="utf-8").replace('"A"', '"a"'))
     assert edge("run", "--config", both).returncode == EXIT_CONFIG, "that does not mend itself"
+
+
+def test_a_database_of_something_else_is_left_alone_and_another_name_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+    before = path.read_bytes()
+    said = edge("run", "--config", hall_file(tmp_path))
+    assert said.returncode == EXIT_FAILED
+    assert "is a database of something else" in said.stderr
+    assert "name another file (path in [journal])" in said.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_journal_that_is_open_elsewhere_or_of_another_hall_is_told_what_next(
+    tmp_path: Path,
+) -> None:
+    lock = FileLock(tmp_path / "journal.db")
+    said = edge("run", "--config", hall_file(tmp_path))
+    lock.release()
+    assert "stop the other controller first, or give this one a file of its own" in said.stderr
+    fill(tmp_path / "journal.db", "lakeside", days=1, acked=False)
+    said = edge("run", "--config", hall_file(tmp_path))
+    assert "belongs to hall 'lakeside', this is hall 'riverside': name a file of" in said.stderr
+
+
+def test_a_journal_in_a_link_to_nowhere_is_told_what_next(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").symlink_to(tmp_path / "gone" / "journal.db")
+    said = edge("run", "--config", hall_file(tmp_path))
+    assert said.returncode == EXIT_FAILED
+    assert "can't be opened" in said.stderr
+    assert "Let the controller's user write to it and to its folder" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("text", [b"", b"this is no clock", b"x" * 4096])
+def test_a_clock_file_that_is_none_is_refused_in_words(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "clock").write_bytes(text)
+    said = edge("run", "--config", hall_file(tmp_path), "--clock-file", tmp_path / "clock")
+    assert said.returncode == EXIT_USAGE
+    assert "is no file of a shared clock" in said.stderr
+    said = edge("run", "--config", hall_file(tmp_path), "--clock-file", tmp_path / "none")
+    assert said.returncode == EXIT_USAGE
+    assert "Traceback" not in said.stderr
 
 
 def test_a_file_that_is_no_journal_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -172,6 +172,18 @@ def test_a_service_that_no_window_takes_is_refused(tmp_path: Path) -> None:
     assert "no window takes this service" in problems["services.enquiry"]
 
 
+def test_the_example_for_a_service_that_nobody_takes_names_no_service_that_there_is_not(
+    tmp_path: Path,
+) -> None:
+    lonely = GOOD.replace('["payment", "enquiry"]', '[["tea", "payment"], "milk"]')
+    file = tmp_path / "hall.toml"
+    file.write_text(lonely.replace('"all"', '["payment"]'), encoding="utf-8")
+    with pytest.raises(ConfigInvalid) as caught:
+        load(file)
+    (example,) = [p.example for p in caught.value.problems if p.key == "services.enquiry"]
+    assert 'skills = [["payment"], "enquiry"]' in example
+
+
 def test_a_skill_that_is_no_service_is_refused(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, GOOD.replace('["payment", "enquiry"]', '["payment", "tea"]'))
     assert "'tea'" in problems["windows.1.skills"]
@@ -217,6 +229,13 @@ def test_a_bus_a_device_and_the_journal_have_names_of_their_own(tmp_path: Path) 
     problems = problems_of(tmp_path, GOOD + bus)
     assert "this name is that of buses.bar-1, too" in problems["devices.bar-1"]
     assert "this name is the journal's, too" in problems["buses.journal"]
+
+
+def test_a_file_in_another_encoding_is_told_the_line_and_the_way_out(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    file.write_bytes(GOOD.lstrip().encode("gbk"))
+    with pytest.raises(ConfigInvalid, match=r"line 3: is not UTF-8 .*; save the file as UTF-8"):
+        load(file)
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:

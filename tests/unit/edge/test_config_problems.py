@@ -612,6 +612,18 @@ def test_a_place_that_is_taken_is_given_the_next_free_one(tmp_path: Path) -> Non
     assert problem.example == "unit = 2"
 
 
+def test_two_who_want_one_place_are_not_given_the_same_other_one(tmp_path: Path) -> None:
+    file = good()
+    first = file["devices"]["evaluator-1"]
+    file["devices"] |= {"evaluator-8": {**first}, "evaluator-9": {**first}}
+    problems = problems_of(tmp_path, file)
+    assert [problem.key for problem in problems] == [
+        "devices.evaluator-8.unit",
+        "devices.evaluator-9.unit",
+    ]
+    assert len({problem.example for problem in problems}) == 2
+
+
 class Teapot(DeviceConfig):
     """A driver of somebody else, whose rule is a validator of pydantic's."""
 
