@@ -40,7 +40,6 @@ class TlsListener:
     cert_file: Path
     key_file: Path
     address: str = "0.0.0.0"  # noqa: S104 - the one listener that is for the network
-    crl_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,6 @@ def render_config(config: BrokerConfig) -> str:
             f"cafile {tls.ca_file}",
             f"certfile {tls.cert_file}",
             f"keyfile {tls.key_file}",
-            *([f"crlfile {tls.crl_file}"] if tls.crl_file else []),
             "require_certificate true",
             "use_identity_as_username true",
             "tls_version tlsv1.2",

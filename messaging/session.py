@@ -92,12 +92,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Will:
-    """What the broker publishes when this session ends without a goodbye."""
+    """What the broker publishes, at least once and retained, when this session ends without a
+    goodbye."""
 
     topic: str
     payload: bytes
-    retain: bool = True
-    qos: Literal[0, 1] = 1
 
 
 class SessionLost(Exception):
@@ -232,7 +231,7 @@ def _new_client(config: MqttConfig, will: Will | None) -> Client:
     if config.username is not None:
         client.username_pw_set(config.username, config.password)
     if will is not None:
-        client.will_set(will.topic, will.payload, will.qos, will.retain)
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
     return client
 
 

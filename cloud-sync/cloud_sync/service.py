@@ -15,7 +15,7 @@ from cloud_sync.ingest import Ingest
 from cloud_sync.live import Live
 from cloud_sync.store import Store
 from cloud_sync.store.sqlite import SqliteStore
-from cloud_sync.web import Health, PageSettings, serve
+from cloud_sync.web import PageSettings, ServiceHealth, serve
 from messaging.service_notify import feed_watchdog, notify
 from messaging.session import Backoff, MqttConfig, Session, SessionLost, SubscribeRefused, connect
 from messaging.trouble import Trouble, explained
@@ -116,9 +116,9 @@ async def run(config: SyncConfig, stop: asyncio.Event, world: Environment | None
     async with _opened(config) as store:
         centre = Centre(store, config.broker(), config.presence.stale_seconds, world)
 
-        async def health() -> Health:
+        async def health() -> ServiceHealth:
             events, dead_letters = await store.totals()
-            return Health(
+            return ServiceHealth(
                 connected=centre.connected.is_set(),
                 events=events,
                 dead_letters=dead_letters,

@@ -43,7 +43,7 @@ class PageSettings:
 
 
 @dataclass(frozen=True)
-class Health:
+class ServiceHealth:
     """How the service is."""
 
     connected: bool
@@ -73,7 +73,7 @@ class CannotListen(Exception):
 
 @asynccontextmanager
 async def serve(
-    host: str, port: int, settings: PageSettings, health: Callable[[], Awaitable[Health]]
+    host: str, port: int, settings: PageSettings, health: Callable[[], Awaitable[ServiceHealth]]
 ) -> AsyncIterator[None]:
     """The web server for the length of an ``async with``. Raises ``CannotListen``."""
     application = _application(settings, health)
@@ -90,7 +90,7 @@ async def serve(
 
 
 def _application(
-    settings: PageSettings, health: Callable[[], Awaitable[Health]]
+    settings: PageSettings, health: Callable[[], Awaitable[ServiceHealth]]
 ) -> web.Application:
     static = Path(str(resources.files("cloud_sync") / "static"))
 

@@ -33,7 +33,7 @@ from edge.drivers.escpos import (
     status_of_automatic,
 )
 from edge.drivers.framing import Discarded, Reassembler
-from edge.drivers.health import Health
+from edge.drivers.health import DeviceHealth
 from edge.drivers.link import Link, Port, open_link
 from edge.drivers.roles import Printed, PrintOutcome, Slip, StatusCallback
 from edge.drivers.supervisor import run_together
@@ -155,7 +155,7 @@ class EscposPrinter:
     ) -> None:
         self.id = device_id
         self._config = config
-        self._health = Health(device_id, on_status)
+        self._health = DeviceHealth(device_id, on_status)
         self._jobs: deque[_Job] = deque()
         self._current: _Job | None = None
         self._work = asyncio.Event()

@@ -27,7 +27,7 @@ class OncePerChange:
             self._on_status(device, status, detail)
 
 
-class Health:
+class DeviceHealth:
     """A driver's own view of its device: the status, and its counters.
 
     Every report is passed on; ``OncePerChange``, which ``on_status`` is in a hall, tells the news.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from contract.names import DeviceId, DeviceStatus
-from edge.drivers.health import Health
+from edge.drivers.health import DeviceHealth
 from edge.drivers.keys import STABLE_SECONDS, KeyChange, KeyEvent, KeyFilter, Lamp
 from edge.drivers.roles import LampPattern, PressCallback, StatusCallback
 
@@ -25,7 +25,7 @@ class KeypadCore:
         flash_within_seconds: float = 0.0,
     ) -> None:
         """``flash_within_seconds``: of lamps whose lighting is told by ``lamps_shown``."""
-        self.health = Health(device_id, on_status)
+        self.health = DeviceHealth(device_id, on_status)
         self.lamps: Mapping[str, Lamp] = {name: Lamp() for name in lamps}
         self._filter = KeyFilter(keys, press_seconds=press_seconds)
         self._flash_within_seconds = flash_within_seconds

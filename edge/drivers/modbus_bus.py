@@ -15,7 +15,7 @@ from pydantic import Field
 
 from contract.names import DeviceId, DeviceStatus, Strict
 from edge.drivers.config import port_claim
-from edge.drivers.health import Health
+from edge.drivers.health import DeviceHealth
 from edge.drivers.link import Link, Port, open_link
 from edge.drivers.modbus_rtu import (
     MAX_FRAME,
@@ -167,7 +167,7 @@ class ModbusBus:
         self.id = bus_id
         self._config = config
         self._open_link = open_link or _open_link
-        self._health = Health(bus_id, on_status)
+        self._health = DeviceHealth(bus_id, on_status)
         self._seats: dict[int, _Seat] = {}
         self._wake = asyncio.Event()
         self._silence = _silence_seconds(config.baud)

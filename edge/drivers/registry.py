@@ -15,7 +15,7 @@ from edge.drivers.escpos_printer import EscposConfig, EscposPrinter
 from edge.drivers.gpio import GpioConfig, GpioKeypad
 from edge.drivers.modbus_bus import ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
-from edge.drivers.onbon_bx import OnbonConfig, OnbonScreen
+from edge.drivers.onbon_screen import OnbonConfig, OnbonScreen
 from edge.drivers.roles import Device, StatusCallback
 
 GROUP = "nowserving.drivers"

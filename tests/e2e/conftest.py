@@ -1,29 +1,13 @@
-"""What the tests in a browser share: Chromium, a broker, a centre."""
+"""What the tests in a browser share: Chromium."""
 
 import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
-from tests.support.broker import Broker, running_broker
-from tests.support.centre import CentreProcess, running_centre
-
 expect.set_options(timeout=40_000)
 """Milliseconds; a machine may be busy. What is wrong is wrong for ever, so it costs nothing."""
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    async with running_broker(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-async def centre(tmp_path: Path, broker: Broker) -> AsyncIterator[CentreProcess]:
-    async with running_centre(tmp_path / "centre", broker) as running:
-        yield running
 
 
 @pytest.fixture

@@ -56,6 +56,9 @@ async def test_commands_are_measured_alone_and_together_with_and_without_a_past(
         "32 callers, 500 past tickets",
     ]
     assert all(numbers(row)[0] > 0 for row in rows["durable commands/s"])
+    (bare,) = rows["commits/s of SQLite alone"]
+    assert numbers(bare)[0] > 0
+    assert len(rows["the same, against SQLite alone"]) == 4
     assert len(rows["the same, against no past"]) == 2
     assert left_in(tmp_path) == [], "it cleans up behind itself"
 

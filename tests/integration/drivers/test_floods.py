@@ -13,7 +13,7 @@ from contract.names import DeviceId, DeviceStatus
 from edge.drivers.escpos_printer import EscposConfig, EscposPrinter
 from edge.drivers.modbus_bus import BusConfig, ModbusBus
 from edge.drivers.modbus_io import ModbusIoConfig, ModbusKeypad
-from edge.drivers.onbon_bx import OnbonConfig, OnbonScreen
+from edge.drivers.onbon_screen import OnbonConfig, OnbonScreen
 from edge.drivers.roles import Device
 from edge.drivers.supervisor import Supervisor
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from contract.names import DeviceStatus
-from edge.drivers import onbon_bx
+from edge.drivers import onbon_screen
 from edge.drivers.health import OncePerChange
-from edge.drivers.onbon_bx import CONTROLLER, Frame, OnbonConfig, OnbonScreen, encode_frame
+from edge.drivers.onbon_bx import CONTROLLER, Frame, encode_frame
+from edge.drivers.onbon_screen import OnbonConfig, OnbonScreen
 from edge.drivers.roles import ScreenLine
 from edge.drivers.supervisor import Supervisor
 from simulator.devices.bx_screen import ScreenUpdate, VirtualBxScreen
@@ -169,7 +170,7 @@ async def test_the_late_answer_to_an_old_line_does_not_confirm_the_new_one(
             screen.show(ScreenLine("A001"))
             await shown("A001")
             # From the second line on, a busy machine must not make our answers late as well.
-            monkeypatch.setattr(onbon_bx, "_REPLY_SECONDS", 3.0)
+            monkeypatch.setattr(onbon_screen, "_REPLY_SECONDS", 3.0)
             screen.show(ScreenLine("A002"))
             await shown("A002")
             plug.send(answer)

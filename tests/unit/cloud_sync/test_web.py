@@ -4,14 +4,14 @@ import sqlite3
 
 import aiohttp
 
-from cloud_sync.web import Health, PageSettings, serve
+from cloud_sync.web import PageSettings, ServiceHealth, serve
 from tests.support.broker import free_port
 
 SETTINGS = PageSettings(websocket_port=9001, websocket_url=None, username="u", password="p")
 
 
 async def test_a_database_that_can_not_be_read_is_said_by_healthz() -> None:
-    async def health() -> Health:
+    async def health() -> ServiceHealth:
         raise sqlite3.OperationalError("disk I/O error")
 
     port = free_port()

@@ -17,8 +17,6 @@ from edge.drivers.onbon_bx import (
     MAX_FRAME_BYTES,
     MAX_TEXT_BYTES,
     Frame,
-    OnbonConfig,
-    OnbonScreen,
     Reply,
     TextArea,
     crc16_arc,
@@ -28,6 +26,7 @@ from edge.drivers.onbon_bx import (
     encode_text,
     read_reply,
 )
+from edge.drivers.onbon_screen import OnbonConfig, OnbonScreen
 from edge.drivers.roles import ScreenLine
 from simulator.devices.bx_screen import VirtualBxScreen
 from simulator.devices.endpoint import TcpEndpoint

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 import pytest
 
 from contract.names import DeviceId, DeviceStatus
-from edge.drivers.health import Health, OncePerChange
+from edge.drivers.health import DeviceHealth, OncePerChange
 from edge.drivers.supervisor import Supervisor, run_together
 
 
@@ -153,7 +153,7 @@ async def test_run_together_raises_the_plain_error_and_ends_the_rest() -> None:
 def test_of_what_a_device_and_its_supervisor_report_changes_are_passed_on() -> None:
     seen = Seen()
     once = OncePerChange(seen)
-    health = Health("printer", once)
+    health = DeviceHealth("printer", once)
     health.report(DeviceStatus.UNKNOWN)
     assert seen.statuses == [], "that nothing is known yet is no news"
     health.report(DeviceStatus.ONLINE)

@@ -1,3 +1,5 @@
+"""What tests of several folders share: a broker, and a centre that uses it."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 
