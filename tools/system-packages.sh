@@ -16,6 +16,7 @@ openssl                                     openssl
 node                                        nodejs
 npm                                         npm
 chromium                                    chromium
+/usr/lib/*/libatomic.so.1                   libatomic1
 /usr/share/fonts/opentype/noto/NotoSansCJK* fonts-noto-cjk
 TABLE
 }

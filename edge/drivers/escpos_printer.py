@@ -93,6 +93,8 @@ _POLL_WITH_JOB_SECONDS = 0.5
 _ANSWER_SECONDS = 0.6
 _SILENCE_SECONDS = 1.0
 """Of a barrier, on top of the time that the bytes take on the wire: then the status is asked."""
+_LOST_SECONDS = 3.0
+"""After that silence of a printer that is ready, the answer is taken for lost."""
 _QUIET_SECONDS = 0.02
 """Around a barrier's answer; a second answer would follow the first within this."""
 _CLEAR_SECONDS = 1.0
@@ -107,7 +109,6 @@ _WHY_VOID = {
     DeviceStatus.ONLINE: VoidReason.EXPIRED,
     DeviceStatus.PAPER_LOW: VoidReason.EXPIRED,
 }
-"""By the status at the end of the time to live; else ``printer_offline``."""
 
 
 @dataclass(eq=False, slots=True)
@@ -130,10 +131,16 @@ class EscposPrinter:
     silent), a ticket is not sent at all but waits here. If the paper runs out in the middle of
     one, it waits in the printer, which goes on by itself after the refill.
 
+    An answer that stays away is asked for again while the printer says, poll after poll, that it
+    is ready: a byte may be lost. After a poll without that answer it is not: a printer that was
+    switched off and on has forgotten the ticket, and would answer all the same.
+
     **Time to live over**: the printer's buffers are cleared (``DLE DC4``), so that the ticket
-    never comes out later, and the job has failed; unless the barrier was answered meanwhile. The
-    half ticket that may hang in the slot is marked and cut off as soon as the printer is ready
-    again; so is what may hang there from before the controller's start (``expect_scrap``).
+    never comes out later, and the job has failed; unless the barrier was answered meanwhile. It
+    failed for certain only where the printer said why it can't print, was cleared, answered no
+    barrier, and had no copy before; else it is ``unconfirmed``. The half ticket that may hang in
+    the slot is marked and cut off as soon as the printer is ready again; so is what may hang
+    there from before the controller's start (``expect_scrap``).
 
     **Connection lost with a ticket in flight**: nobody can know whether paper came out. After
     the reconnect the buffers are cleared, the half job is cut off likewise, and the slip is
@@ -146,8 +153,8 @@ class EscposPrinter:
     counted, and no later ticket is taken for printed by it.
 
     Counters: ``opened``, ``printed``, ``failed``, ``reprinted``, ``polls_unanswered``,
-    ``clear_unconfirmed``, ``printed_after_void``, ``barriers_doubted``, ``statuses_doubted``,
-    ``qr_omitted``, ``bytes_garbage``, ``replies_unexpected``.
+    ``clear_unconfirmed``, ``printed_after_void``, ``barriers_doubted``, ``barriers_repeated``,
+    ``statuses_doubted``, ``qr_omitted``, ``bytes_garbage``, ``replies_unexpected``.
     """
 
     def __init__(
@@ -207,7 +214,7 @@ class EscposPrinter:
         if job.sent:
             self._fail(job, VoidReason.UNCONFIRMED)
         else:
-            self._fail(job, _WHY_VOID.get(self._health.status, VoidReason.PRINTER_OFFLINE))
+            self._fail(job, _why_void(self._health.status))
 
     def _fail(self, job: _Job, reason: VoidReason) -> None:
         self._health.count("failed")
@@ -368,28 +375,30 @@ class EscposPrinter:
         ticket = encode_ticket(slip, self._config.layout)
         if job.sent:
             self._health.count("reprinted")
-        self._current, job.sent = job, True
+        sent_before, self._current, job.sent = job.sent, job, True
         self._settled.clear()
         self._send_barrier(link, ticket)
         silence = _SILENCE_SECONDS + 10 * len(ticket) / self._config.baud
         answered = await self._barrier_answered(link, job, silence)
         printed = answered and await self._confirmed(link, job)
-        reason = _WHY_VOID.get(self._health.status, VoidReason.PRINTER_OFFLINE)
-        if answered and self._health.status in READY:
-            reason = VoidReason.UNCONFIRMED
-        if not printed:
-            self._barrier.clear()
-            self._odd_bytes = 0
-            cleared = await self._reset(link)
-            # The answer may have crossed the clearing.
-            printed = cleared and self._barrier.is_set() and not self._odd_bytes
-        self._current = None
         if printed:
+            self._current = None
             self._health.count("printed")
             self._end(job, PrintOutcome(Printed.PRINTED))
-        else:
-            self._scrap = True
-            self._fail(job, reason)
+            return
+        status = self._health.status
+        self._barrier.clear()
+        self._odd_bytes = 0
+        cleared = await self._reset(link)
+        crossed = self._barrier.is_set()  # an answer, and the clearing
+        self._current = None
+        if cleared and crossed and status in READY and not self._odd_bytes:
+            self._health.count("printed")
+            self._end(job, PrintOutcome(Printed.PRINTED))
+            return
+        self._scrap = True
+        perhaps_on_paper = sent_before or answered or crossed or not cleared or status in READY
+        self._fail(job, VoidReason.UNCONFIRMED if perhaps_on_paper else _why_void(status))
 
     def _send_barrier(self, link: Link, ticket: bytes = b"") -> None:
         self._barrier.clear()
@@ -426,12 +435,25 @@ class EscposPrinter:
     async def _barrier_answered(self, link: Link, job: _Job, silence: float) -> bool:
         """Whether it is before the time to live is over; the status is asked meanwhile."""
         loop = asyncio.get_running_loop()
+        always_ready = True
+        lost_at = loop.time() + silence + _LOST_SECONDS
         while not await _within(min(silence, job.deadline - loop.time()), self._barrier):
             await self._ask_status(link)
             if loop.time() >= job.deadline:
                 return False
+            always_ready = always_ready and self._health.status in READY
+            if always_ready and loop.time() >= lost_at:
+                self._health.count("barriers_repeated")
+                self._barriers_open = 0
+                self._send_barrier(link)
+                lost_at = loop.time() + _LOST_SECONDS
             silence = _POLL_WITH_JOB_SECONDS
         return True
+
+
+def _why_void(status: DeviceStatus) -> VoidReason:
+    """Of a ticket that is on no paper, by the printer's status when its time was over."""
+    return _WHY_VOID.get(status, VoidReason.PRINTER_OFFLINE)
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

@@ -177,7 +177,7 @@ class OnbonScreen:
             self._late_replies -= 1
             self._health.count("replies_unexpected")
         else:
-            if reply.error:
+            if reply.error and self._health.status is not DeviceStatus.FAULT:
                 _log.warning("%s answered with error: %s", self.id, message.data.hex(" "))
             self._reply.set_result(reply)
 
@@ -191,7 +191,7 @@ class OnbonScreen:
                 if await self._news_within(_BLINK_SECONDS):
                     break
                 self._blinks_left -= 1
-                await self._send(link, self._line)
+                well = await self._send(link, self._line)  # else it is dark: again, and soon
             if not self._changed.is_set():
                 await self._news_within(_REFRESH_SECONDS if well else _RETRY_SECONDS)
 

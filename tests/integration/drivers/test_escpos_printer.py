@@ -39,6 +39,8 @@ SLIP = Slip(
     qr="https://hall.example/t/01JZZZZZZZZZZZZZZZZZZZZZZZ",
 )
 OK = PrintOutcome(Printed.PRINTED)
+UNCONFIRMED = PrintOutcome(Printed.FAILED, VoidReason.UNCONFIRMED)
+PAPER_OUT = bytes.fromhex("1a32127e")
 LONG = 60.0
 
 
@@ -333,14 +335,34 @@ async def test_noise_between_a_ticket_and_its_barrier_is_not_taken_for_paper(
         assert tickets(far), "the driver said printed, and nothing had come out"
 
 
+async def test_a_reprint_that_runs_out_of_paper_does_not_deny_the_first_copy(
+    far: VirtualPrinter,
+) -> None:
+    far.mm_per_second = 200
+    async with served(far.endpoint.url) as (printer, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        job = print_soon(printer, seconds=6.0)
+        await until(lambda: far.snapshot()["strip_items"] >= 2)
+        far.endpoint.unplug()
+        await until(lambda: len(tickets(far)) == 1)
+        await statuses.reach(DeviceStatus.OFFLINE)
+        far.mm_per_second = 30
+        far.endpoint.plug()
+        await until(lambda: printer.counters().get("reprinted") == 1)
+        await until(lambda: far.snapshot()["strip_items"] >= 1)
+        far.run_out_of_paper()
+        assert await outcome(job) == UNCONFIRMED
+        assert len(tickets(far)) == 1
+
+
 async def test_noise_while_the_paper_is_out_prints_no_ticket(far: VirtualPrinter) -> None:
     far.mm_per_second = 50
     async with served(far.endpoint.url) as (printer, statuses):
         job = print_soon(printer, seconds=3.0)
         await until(lambda: far.snapshot()["strip_items"] >= 2)
         far.run_out_of_paper()
-        far.endpoint.send(b"\x00")
-        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.PAPER_OUT)
+        far.endpoint.send(b"\x00")  # it may have been the answer, so nobody can be certain
+        assert await outcome(job) == UNCONFIRMED
         far.refill_paper()
         await statuses.reach(DeviceStatus.ONLINE)
         far.mm_per_second = 1000
@@ -409,8 +431,8 @@ async def test_the_late_barrier_of_a_void_ticket_confirms_no_other(plug: Plug) -
         await statuses.reach(DeviceStatus.ONLINE)
         job = print_soon(printer, seconds=1.2)
         await until(lambda: far.barriers == 1)
-        far.status = bytes.fromhex("1a32127e")
-        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.PAPER_OUT)
+        far.status = PAPER_OUT
+        assert await outcome(job) == UNCONFIRMED, "it may still come out"
         assert printer.counters()["clear_unconfirmed"] == 2  # at the start and now
         assert far.received.count(CLEAR_BUFFERS) == 2
         waiting = print_soon(printer, replace(SLIP, number="A013"))
@@ -447,7 +469,114 @@ async def test_a_noisy_answer_just_before_the_clearing_is_no_printed_ticket(plug
         job = print_soon(printer, seconds=1.2)
         await until(lambda: far.received.count(CLEAR_BUFFERS) == before + 1)
         plug.send(b"\xff\x00\x37\x25\x00")
-        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.EXPIRED)
+        assert await outcome(job) == UNCONFIRMED
+
+
+async def test_an_answer_at_the_clearing_of_a_printer_without_paper_confirms_nothing(
+    plug: Plug,
+) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        before = far.received.count(CLEAR_BUFFERS)
+        job = print_soon(printer, seconds=2.5)
+        await until(lambda: far.barriers == 1)
+        far.status = PAPER_OUT
+        await until(lambda: far.received.count(CLEAR_BUFFERS) == before + 1)
+        plug.send(b"\x00\x37\x25\x00")
+        assert await outcome(job) == UNCONFIRMED
+
+
+async def test_a_ticket_whose_first_answer_came_before_the_paper_ran_out_is_unconfirmed(
+    plug: Plug,
+) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        before = far.received.count(CLEAR_BUFFERS)
+        job = print_soon(printer, seconds=2.5)
+        await until(lambda: far.barriers == 1)
+        plug.send(b"\x00")
+        far.status = PAPER_OUT
+        await until(lambda: far.received.count(CLEAR_BUFFERS) == before + 1)
+        plug.send(b"\x37\x25\x00")
+        assert await outcome(job) == UNCONFIRMED
+
+
+async def test_a_printer_that_was_cleared_without_paper_and_without_an_answer_printed_nothing(
+    plug: Plug,
+) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        before = far.received.count(CLEAR_BUFFERS)
+        job = print_soon(printer, seconds=2.5)
+        await until(lambda: far.barriers == 1)
+        far.status = PAPER_OUT
+        await until(lambda: far.received.count(CLEAR_BUFFERS) == before + 1)
+        plug.send(b"\x37\x25\x00")
+        assert await outcome(job) == PrintOutcome(Printed.FAILED, VoidReason.PAPER_OUT)
+
+
+class Deaf(Scripted):
+    """Answers all that it is asked, but what the first barrier is answered is lost on the wire."""
+
+    first_answer = b""
+    barriers_seen = 0
+
+    def _readable(self) -> None:
+        data = self.plug.take(4096)
+        self.received += data
+        self._fresh += data
+        if CLEAR_BUFFERS in data:
+            self.plug.send(b"\x37\x25\x00")
+        while found := [
+            (at, asked)
+            for asked in (b"\x10\x04\x04", BARRIER)
+            if (at := self._fresh.find(asked)) >= 0
+        ]:
+            at, asked = min(found)
+            self._fresh = self._fresh[at + len(asked) :]
+            if asked == BARRIER:
+                self.barriers_seen += 1
+                self.plug.send(self.first_answer if self.barriers_seen == 1 else b"\x00")
+            else:
+                self.plug.send(self.lies.pop(0) if self.lies else self.status)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x80"], ids=["lost", "garbled"])
+async def test_an_answer_that_was_lost_is_asked_for_again(plug: Plug, answer: bytes) -> None:
+    async with served(plug.path) as (printer, statuses):
+        far = Deaf(plug)
+        far.first_answer = answer
+        await statuses.reach(DeviceStatus.ONLINE)
+        assert await outcome(print_soon(printer)) == OK
+        assert printer.counters()["barriers_repeated"] == 1
+        assert await outcome(print_soon(printer, replace(SLIP, number="A013"))) == OK
+
+
+async def test_a_printer_that_was_silent_meanwhile_is_not_asked_again_for_what_it_forgot(
+    plug: Plug,
+) -> None:
+    """It was switched off and on: it would answer, and has no ticket any more."""
+    async with served(plug.path) as (printer, statuses):
+        far = Deaf(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        job = print_soon(printer, seconds=7.0)
+        await until(lambda: far.barriers_seen == 1)
+        far.lies = [b"", b""]  # both questions of one poll
+        assert await outcome(job) == UNCONFIRMED
+        assert "barriers_repeated" not in printer.counters()
+        assert far.barriers_seen == 1
+
+
+async def test_a_printer_that_answers_no_barrier_leaves_it_open_whether_it_printed(
+    plug: Plug,
+) -> None:
+    async with served(plug.path) as (printer, statuses):
+        Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        assert await outcome(print_soon(printer, seconds=2.0)) == UNCONFIRMED
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,31 @@ async def test_a_bar_that_answers_with_an_error_is_at_fault_until_it_works(
         assert far.text == CALL.text
 
 
+async def test_a_bar_that_goes_on_answering_with_errors_does_not_fill_the_log(
+    far: VirtualBxScreen, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onbon_screen, "_RETRY_SECONDS", 0.02)
+    far.error_reply = 0x05
+    async with served(far.endpoint.url) as (screen, _):
+        await until(lambda: screen.counters().get("replies_error", 0) >= 30)
+    assert 1 <= caplog.text.count("answered with error") <= 3, "until it is known to be at fault"
+
+
+async def test_a_call_whose_bright_frame_was_lost_is_not_left_in_the_dark(
+    far: VirtualBxScreen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onbon_screen, "_REFRESH_SECONDS", 600.0)
+    async with served(far.endpoint.url) as (screen, statuses):
+        await statuses.reach(DeviceStatus.ONLINE)
+        screen.show(ScreenLine(CALL.text, blink=True))
+        await until(lambda: far.text == CALL.text)
+        await until(lambda: far.text == "")
+        far.power_off()
+        await statuses.reach(DeviceStatus.OFFLINE)
+        far.power_on()
+        await until(lambda: far.text == CALL.text)
+
+
 async def test_a_silent_bar_is_offline_and_the_line_is_there_when_it_answers(
     far: VirtualBxScreen,
 ) -> None:
