@@ -153,9 +153,14 @@ async def test_a_call_whose_bright_frame_was_lost_is_not_left_in_the_dark(
     monkeypatch.setattr(onbon_screen, "_REFRESH_SECONDS", 600.0)
     async with served(far.endpoint.url) as (screen, statuses):
         await statuses.reach(DeviceStatus.ONLINE)
+        updates = Updates(far)
         screen.show(ScreenLine(CALL.text, blink=True))
-        await until(lambda: far.text == CALL.text)
-        await until(lambda: far.text == "")
+
+        def dark_for_the_last_time() -> bool:
+            since_call = itertools.dropwhile(lambda text: text != CALL.text, updates.texts)
+            return [text.strip() for text, _ in itertools.groupby(since_call)].count("") == 3
+
+        await until(dark_for_the_last_time)
         far.power_off()
         await statuses.reach(DeviceStatus.OFFLINE)
         far.power_on()
