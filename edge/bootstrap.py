@@ -153,10 +153,7 @@ class Hall:
         started = ControllerStarted(at=self._clock.now(), version=__version__)
         outcome = await self._controller.record(started)
         if isinstance(outcome, Refusal):
-            raise CannotStart(
-                f"the journal {self._config.journal.path} can't be written: {outcome.detail}. "
-                "Make room on the disk or mend it, then start again"
-            )
+            raise CannotStart(outcome.detail)
         await wind_up_removed_windows(self._controller)
         await wind_up_removed_services(self._controller)
         await self._days.check()

@@ -7,6 +7,7 @@ from edge.journal.errors import (
     JournalFull,
     JournalGuardViolated,
     JournalLocked,
+    JournalMissing,
     JournalTooNew,
 )
 from edge.journal.journal import Journal, Snapshot
@@ -19,6 +20,7 @@ __all__ = [
     "JournalFull",
     "JournalGuardViolated",
     "JournalLocked",
+    "JournalMissing",
     "JournalTooNew",
     "Snapshot",
 ]

@@ -27,6 +27,12 @@ PRAGMAS = (
 """For every connection that writes. FULL: a commit returns when it is on the disk."""
 
 
+BUSY_SECONDS = 0.2
+"""So long a foreign lock is waited for: the journal has one writer, and a press wants an answer."""
+
+_MARK = b"There is a journal beside this file. Where it is lost, remove this file to begin anew.\n"
+
+
 @dataclass(frozen=True)
 class Contents:
     """What the file says of itself."""
@@ -46,7 +52,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         """Raises ``JournalLocked``, and ``JournalError`` where the lock's file can't be made."""
-        lock = path.with_name(path.name + ".lock")
+        self.path = lock = path.with_name(path.name + ".lock")
         try:
             self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -63,6 +69,16 @@ class FileLock:
                 "give this one a file of its own (path in [journal])"
             ) from None
 
+    def was_used(self) -> bool:
+        """Whether there has been a journal beside it."""
+        return os.fstat(self._fd).st_size > 0
+
+    def mark_used(self) -> None:
+        """From now on a journal that is not there is a loss, and no first start."""
+        if not self.was_used():
+            os.write(self._fd, _MARK)
+            os.fsync(self._fd)
+
     def release(self) -> None:
         os.close(self._fd)
 
@@ -70,7 +86,7 @@ class FileLock:
 def connect(path: Path) -> sqlite3.Connection:
     """A connection in autocommit, ready to write. Raises ``sqlite3.Error``, and ``JournalError``
     for a database of something else, which is left as it is: WAL would be written into it."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
         refuse_others(connection, path)
         for pragma in PRAGMAS:

@@ -13,6 +13,13 @@ class JournalLocked(JournalError):
     """Another process has this journal open."""
 
 
+class JournalMissing(JournalError):
+    """The file is not where it was: removed or replaced, while it was in use or between two runs.
+
+    A new one in its place would issue today's numbers a second time.
+    """
+
+
 class JournalTooNew(JournalError):
     """The file was written by a newer version of this software; it is never downgraded."""
 
@@ -35,10 +42,11 @@ class NothingToSalvage(JournalError):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"nothing can be read of {path}: not one event of a hall is in it. To go on: stop the "
-            f"controller, move {path} away (keep it) together with {path.name}-wal and "
-            f"{path.name}-shm, and start again: it makes a new journal. The centre keeps what it "
-            "has acknowledged. Numbers begin at the first again: whoever waits in the hall must "
-            "take a new one, and hand in the old one, which somebody else will be called by"
+            f"controller, move {path} away (keep it) together with {path.name}-wal, "
+            f"{path.name}-shm and {path.name}.lock, and start again: it makes a new journal. The "
+            "centre keeps what it has acknowledged. Numbers begin at the first again: whoever waits "
+            "in the hall must take a new one, and hand in the old one, which somebody else will be "
+            "called by"
         )
 
 
@@ -82,11 +90,11 @@ _WRITE_FAILURE = {
     sqlite3.SQLITE_IOERR: "Look whether its disk is full, or failing",
     sqlite3.SQLITE_READONLY: _LET_WRITE,
 }
-_NOT_OPENED = {
-    sqlite3.SQLITE_CANTOPEN: _LET_WRITE,
-    sqlite3.SQLITE_PERM: _LET_WRITE,
-    sqlite3.SQLITE_BUSY: "End what else has it open",
-    sqlite3.SQLITE_LOCKED: "End what else has it open",
+_UNUSABLE = {
+    sqlite3.SQLITE_CANTOPEN: ("can't be opened", _LET_WRITE),
+    sqlite3.SQLITE_PERM: ("can't be opened", _LET_WRITE),
+    sqlite3.SQLITE_BUSY: ("is held by another program", "End what else writes to it"),
+    sqlite3.SQLITE_LOCKED: ("is held by another program", "End what else writes to it"),
 }
 """What to do about it, by what SQLite reports."""
 
@@ -101,10 +109,9 @@ def named(error: sqlite3.Error, path: Path) -> JournalError:
         return JournalFull(
             f"journal {path} can't be written: {error} ({name}). {_WRITE_FAILURE[primary]}"
         )
-    if primary in _NOT_OPENED:
-        return JournalError(
-            f"journal {path} can't be opened: {error} ({name}). {_NOT_OPENED[primary]}"
-        )
+    if primary in _UNUSABLE:
+        what, remedy = _UNUSABLE[primary]
+        return JournalError(f"journal {path} {what}: {error} ({name}). {remedy}")
     if primary == sqlite3.SQLITE_CONSTRAINT:
         for words, guard in _GUARDS.items():
             if words in str(error):

@@ -8,6 +8,7 @@ Snapshots and replay go by position; the uplink goes by seq.
 import asyncio
 import hashlib
 import logging
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -22,8 +23,8 @@ from pydantic import ValidationError
 from contract.envelope import SEQUENCE_DIGITS, CloudEvent, UnknownEventType, to_json
 from contract.events import HallEvent, TicketEvent
 from contract.names import BusinessDay, Epoch, HallId, TicketNumber
-from edge.journal.database import PRAGMAS, Contents, FileLock, open_or_create
-from edge.journal.errors import JournalDamaged, JournalError, named
+from edge.journal.database import BUSY_SECONDS, PRAGMAS, Contents, FileLock, open_or_create
+from edge.journal.errors import JournalDamaged, JournalError, JournalMissing, named
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Journal:
         self.epoch = contents.epoch
         self.counters: Counter[str] = Counter()
         self._file_lock = lock
+        self._identity = _identity(path)
         self._database = database
         self._new_epoch = new_epoch
         self._base = contents.base
@@ -101,12 +103,19 @@ class Journal:
     async def open(cls, path: Path, *, hall: HallId, new_epoch: Callable[[], Epoch]) -> Self:
         """Open the file, create or migrate it, and look it over (not all of it: it may be big).
 
-        Raises ``JournalDamaged``, ``JournalLocked``, ``JournalTooNew``, ``JournalFull``,
-        ``JournalError``.
+        Raises ``JournalDamaged``, ``JournalLocked``, ``JournalMissing``, ``JournalTooNew``,
+        ``JournalFull``, ``JournalError``.
         """
         lock = FileLock(path)
         try:
+            if lock.was_used() and not path.exists():
+                raise JournalMissing(
+                    f"journal {path} is not there, though there was one: put it back. To begin with "
+                    f"a new one, remove {lock.path}; numbers begin at the first again then, so "
+                    "whoever waits in the hall must take a new one, and hand in the old one"
+                )
             contents = await asyncio.to_thread(open_or_create, path, hall, new_epoch)
+            lock.mark_used()
             database = await _connect(path)
         except BaseException:
             lock.release()
@@ -134,9 +143,11 @@ class Journal:
         """Make events durable, all or none; returns the position of the last.
 
         Carries on to its end when the caller is cancelled. Raises ``JournalFull``,
-        ``JournalGuardViolated``, ``JournalDamaged``, ``JournalError``: none was kept.
+        ``JournalGuardViolated``, ``JournalDamaged``, ``JournalMissing``, ``JournalError``: none
+        was kept. (Of a write whose sync failed, a crash before the next one may keep all.)
         """
         async with self._one_writer:
+            self._look_for_file()
             if self._append_was_left:
                 await self._find_position()
             if events:
@@ -354,9 +365,18 @@ class Journal:
 
     async def check(self) -> None:
         """Whether the journal answers. Raises ``JournalError`` (for whoever feeds the watchdog)."""
+        self._look_for_file()
         rows = list(await self._run("SELECT coalesce(max(position), 0) FROM events"))
         if rows[0][0] < self._position:
             raise JournalDamaged(self.path, f"it ends at {rows[0][0]}, not at {self._position}")
+
+    def _look_for_file(self) -> None:
+        """What is written to a file that has no name any more is gone with this process."""
+        if not self._closed and _identity(self.path) != self._identity:
+            raise JournalMissing(
+                f"journal {self.path} was removed or replaced while it is in use: nothing more is "
+                "written. Put it back as it was, or stop the controller"
+            )
 
     async def close(self) -> None:
         """Write what is left to write and close. Safe to call twice."""
@@ -385,7 +405,7 @@ class Journal:
 async def _connect(path: Path) -> aiosqlite.Connection:
     database: aiosqlite.Connection | None = None
     try:
-        database = await aiosqlite.connect(path, isolation_level=None)
+        database = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
         for pragma in PRAGMAS:
             await database.execute_fetchall(pragma)
     except BaseException as error:
@@ -395,6 +415,15 @@ async def _connect(path: Path) -> aiosqlite.Connection:
             raise named(error, path) from error
         raise
     return database
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of the file that has this name now; ``None`` where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def snapshot_sum(position: int, state: str) -> str:

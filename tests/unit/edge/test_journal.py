@@ -26,9 +26,10 @@ from edge.journal import (
     JournalError,
     JournalGuardViolated,
     JournalLocked,
+    JournalMissing,
     Snapshot,
 )
-from edge.journal.database import check_all, connect
+from edge.journal.database import FileLock, check_all, connect
 from tests.support.hall_events import (
     HALL,
     called,
@@ -481,3 +482,71 @@ async def test_rated_and_started_touch_no_guard(path: Path) -> None:
     async with journal_at(path) as journal:
         await journal.append([started(1, 3), started(2, 3), rated(1, 3), rated(1, 3)])
         assert journal.head == 4
+
+
+# --- a file that goes away ----------------------------------------------------------------------
+
+
+async def test_nothing_is_written_to_a_file_that_was_removed_until_it_is_back(
+    tmp_path: Path,
+) -> None:
+    path, away = tmp_path / "journal.db", tmp_path / "away.db"
+    async with journal_at(path) as journal:
+        await journal.append([device("before")])
+        path.rename(away)
+        with pytest.raises(JournalMissing, match="was removed or replaced while it is in use"):
+            await journal.append([device("meanwhile")])
+        with pytest.raises(JournalMissing):
+            await journal.check()
+        away.rename(path)
+        assert await journal.append([device("after")]) == 2
+    assert check_all(path) == []
+
+
+async def test_a_file_that_was_replaced_is_not_taken_for_the_one_that_was_opened(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    async with journal_at(path) as journal:
+        await journal.append([device()])
+        copy = path.with_suffix(".copy")
+        copy.write_bytes(path.read_bytes())
+        copy.rename(path)
+        with pytest.raises(JournalMissing):
+            await journal.append([device()])
+
+
+async def test_a_journal_that_is_gone_at_a_start_is_not_begun_anew_without_a_word(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    async with journal_at(path) as journal:
+        await journal.append([device()])
+    path.unlink()
+    with pytest.raises(JournalMissing, match=r"put it back.*remove .*journal\.db\.lock"):
+        await opened_and_closed(path)
+    assert not path.exists()
+    (tmp_path / "journal.db.lock").unlink()
+    await opened_and_closed(path)
+    assert path.exists()
+
+
+async def test_a_first_start_that_was_cut_off_before_there_was_a_journal_is_still_the_first(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    FileLock(path).release()
+    await opened_and_closed(path)
+    assert path.exists()
+
+
+async def test_a_press_does_not_wait_for_somebody_elses_lock(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with journal_at(path) as journal:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(JournalError, match=r"held by another program.* End what else"):
+                await journal.append([device()])
+        ((milliseconds,),) = await journal._run("PRAGMA busy_timeout")
+        assert milliseconds <= 200
+        assert await journal.append([device()]) == 1
