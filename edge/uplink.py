@@ -124,7 +124,6 @@ class Uplink:
         counts += Counter(
             resends=self._outbox.resends,
             commands_accepted=self._commands.accepted,
-            commands_refused=self._commands.refused,
         )
         return {f"uplink_{name}": count for name, count in counts.items()}
 
@@ -301,7 +300,7 @@ class Uplink:
             self._set_aside(message, "commands_malformed", "its id, in the topic, is no ULID")
             return
         if reply.refusal is not None:
-            log.warning("command %s of the centre: %s", command_id, reply.refusal)
+            _count(self._counts, "commands_refused", f"{command_id}: {reply.refusal}")
             if reply.refusal.reason is RefusalReason.MALFORMED:
                 self._set_aside(message, "commands_malformed", reply.refusal.detail)
         try:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from messaging.session import MAX_PACKET_BYTES
+
 _PBKDF2_ITERATIONS = 1000
 """The passwords are machine-made secrets; more rounds would only slow down a whole network that
 reconnects, since mosquitto computes them on its one thread."""
-
-MAX_PACKET_BYTES = 1024 * 1024
-"""The largest MQTT packet that the broker takes. Backlog batches stay below it."""
 
 
 class Role(StrEnum):

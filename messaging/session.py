@@ -50,6 +50,8 @@ INBOX = 10_000
 """Unread messages beyond which more are dropped: ``max_queued_messages`` of our broker."""
 INBOX_BYTES = 64 * 1024 * 1024
 """Likewise, in bytes of payload: ``max_queued_bytes``."""
+MAX_PACKET_BYTES = 1024 * 1024
+"""The largest MQTT packet that is taken, here and by our broker. Backlog batches stay below it."""
 READS_AT_ONCE = 100
 """Packets, before others have their turn at the event loop."""
 
@@ -243,6 +245,7 @@ def _dial(client: Client, config: MqttConfig) -> None:
         if config.protocol == 5:
             limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             limits.ReceiveMaximum = UNCONFIRMED
+            limits.MaximumPacketSize = MAX_PACKET_BYTES
             client.connect(
                 config.host,
                 config.port,
@@ -380,6 +383,9 @@ class _PahoSession:
             return
         self._watch_writes()
         reasons = await self._answer(self._subscribing, mid, "SUBACK")
+        if len(reasons) != len(filters):
+            self._lose(SessionLost(f"{self._broker} answered {len(filters)} wishes by {reasons}"))
+            self._raise_if_lost()
         refused = [
             f"{each}: {reason}"
             for each, reason in zip(filters, reasons, strict=True)
@@ -506,6 +512,8 @@ class _PahoSession:
                     return
                 before = self._packets
                 self._client.loop_read()
+                if self._announced_bytes() > MAX_PACKET_BYTES:
+                    raise ValueError(f"a packet of {self._announced_bytes()} bytes")
                 sock = self._client.socket()
                 decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
                 if self._packets == before and not decrypted:
@@ -515,6 +523,12 @@ class _PahoSession:
         except Exception as error:  # noqa: BLE001 - what paho chokes on ends the session, loudly
             self._lose(SessionLost(f"could not read what {self._broker} sent: {error!r}"))
         self._watch_writes()
+
+    def _announced_bytes(self) -> int:
+        """Of the packet that is being read. paho would gather 256 MB; whoever speaks MQTT 3.1.1
+        can't be told that we don't, and not everybody heeds it."""
+        packet: dict[str, int] = getattr(self._client, "_in_packet", {})
+        return packet.get("remaining_length", 0)
 
     def _on_writable(self) -> None:
         self._client.loop_write()

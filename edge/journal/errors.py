@@ -44,9 +44,9 @@ class NothingToSalvage(JournalError):
             f"nothing can be read of {path}: not one event of a hall is in it. To go on: stop the "
             f"controller, move {path} away (keep it) together with {path.name}-wal, "
             f"{path.name}-shm and {path.name}.lock, and start again: it makes a new journal. The "
-            "centre keeps what it has acknowledged. Numbers begin at the first again: whoever waits "
-            "in the hall must take a new one, and hand in the old one, which somebody else will be "
-            "called by"
+            "centre keeps what it has acknowledged. Numbers begin at the first again: whoever "
+            "waits in the hall must take a new one, and hand in the old one, which somebody else "
+            "will be called by"
         )
 
 

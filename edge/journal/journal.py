@@ -108,11 +108,11 @@ class Journal:
         """
         lock = FileLock(path)
         try:
-            if lock.was_used() and not path.exists():
+            if lock.was_used() and _identity(path) is None:
                 raise JournalMissing(
-                    f"journal {path} is not there, though there was one: put it back. To begin with "
-                    f"a new one, remove {lock.path}; numbers begin at the first again then, so "
-                    "whoever waits in the hall must take a new one, and hand in the old one"
+                    f"journal {path} is not there, though there was one: put it back. To begin "
+                    f"with a new one, remove {lock.path}; numbers begin at the first again then, "
+                    "so whoever waits in the hall must take a new one, and hand in the old one"
                 )
             contents = await asyncio.to_thread(open_or_create, path, hall, new_epoch)
             lock.mark_used()

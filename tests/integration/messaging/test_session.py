@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
-from messaging.broker import MAX_PACKET_BYTES
 from messaging.session import (
+    MAX_PACKET_BYTES,
     ConnectRefused,
     Message,
     MqttConfig,
@@ -243,3 +244,57 @@ async def test_a_server_that_talks_nonsense_is_a_lost_session(talk: bytes) -> No
         with pytest.raises(SessionLost):
             async with connect(MqttConfig("127.0.0.1", port, "x")) as session:
                 await anext(session.messages())
+
+
+Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def broker_that(talks: Conversation) -> AsyncIterator[int]:
+    """Its port. It stays on the line until the client is gone."""
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await talks(reader, writer)
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        gone.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await gone.wait()
+
+
+@pytest.mark.parametrize("protocol", [5, 311])
+async def test_a_packet_larger_than_ours_ends_the_session_before_it_fills_the_memory(
+    protocol: Literal[5, 311],
+) -> None:
+    async def huge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(CONNACK if protocol == 5 else b"\x20\x02\x00\x00")
+        writer.write(b"\x30\xff\xff\xff\x7f" + bytes(1000))
+
+    async with broker_that(huge) as port:
+        with pytest.raises(SessionLost, match="a packet of 268435455 bytes"):
+            async with connect(MqttConfig("127.0.0.1", port, "x", protocol=protocol)) as session:
+                await anext(session.messages())
+
+
+async def test_an_answer_for_another_number_of_subscriptions_is_a_lost_session() -> None:
+    async def miscounting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(CONNACK)
+        data = b""
+        while b"halls/b" not in data:
+            data += await reader.read(100)
+        at = data.rindex(b"\x82") + 2
+        writer.write(b"\x90\x04" + data[at : at + 2] + b"\x00\x01")
+
+    async with broker_that(miscounting) as port:
+        with pytest.raises(SessionLost, match="answered 2 wishes by"):
+            async with connect(MqttConfig("127.0.0.1", port, "x")) as session:
+                await session.subscribe("halls/a", "halls/b")

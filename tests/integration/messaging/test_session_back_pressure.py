@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from messaging.broker import MAX_PACKET_BYTES
 from messaging.session import (
     INBOX,
+    MAX_PACKET_BYTES,
     UNCONFIRMED,
     Message,
     MqttConfig,

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cloud_sync.reading import MAX_EVENT_BYTES, MAX_NESTING, Received, read_events
+from cloud_sync.reading import MAX_EVENT_BYTES, MAX_NESTING, Received, parse_body, read_events
+from cloud_sync.store import sqlite
 from cloud_sync.store.sqlite import SqliteStore
 from contract import events as ev
 from contract import topics
 from contract.documents import Ack
+from contract.envelope import to_json
 from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
 
 NOW = "2026-03-02T00:00:00+00:00"
@@ -198,3 +200,39 @@ async def take_all(path: Path, groups: list[list[str]]) -> None:
 def test_nothing_that_can_be_read_chokes_the_store(groups: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(take_all(Path(folder, "centre.db"), groups))
+
+
+def test_a_batch_of_rubbish_is_a_few_dead_letters_and_a_number() -> None:
+    letters = read_events(BACKLOG, backlog(["{}"] * 1_000)).dead_letters
+    assert len(letters) == 11
+    assert letters[-1].reason == "990 more without a place in the same message"
+    (letter,) = read_events(BACKLOG, backlog(["{}"] * 1_001)).dead_letters
+    assert letter.reason == "more than 1000 events"
+
+
+async def test_a_ticket_without_end_does_not_make_commits_slower_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = 0
+
+    def counted(kind: str, body: str) -> Any:
+        nonlocal read
+        read += 1
+        return parse_body(kind, body)
+
+    monkeypatch.setattr(sqlite, "parse_body", counted)
+    store = await SqliteStore.open(tmp_path / "centre.db")
+    try:
+        recall = next(each for each in DAY if isinstance(each, ev.TicketCalled))
+        for group in range(4):
+            texts = [
+                to_json(recall, hall="hall-a", epoch=EPOCH, seq=group * 400 + n)
+                for n in range(1, 401)
+            ]
+            await store.commit(read_events(BACKLOG, backlog(texts)).events, [], NOW)
+        read = 0
+        text = to_json(recall, hall="hall-a", epoch=EPOCH, seq=1_601)
+        await store.commit(read_events(BACKLOG, backlog([text])).events, [], NOW)
+    finally:
+        await store.close()
+    assert read <= sqlite.MAX_EVENTS_OF_A_TICKET
