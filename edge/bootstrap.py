@@ -27,6 +27,7 @@ from edge.queue.numbers import spent_by
 from edge.queue.state import DAYS_REMEMBERED, HallState
 from edge.stations.desk import Desk
 from edge.stations.dispenser import Dispenser, SlipDesign
+from edge.stations.waits import Waits
 from edge.ulid import new_ulid
 from edge.upkeep import DayKeeper, SnapshotKeeper, keep_screens_fresh
 from edge.uplink import Uplink
@@ -133,6 +134,7 @@ class Hall:
         self._hardware = Hardware(config.devices, config.buses, self._health.status_changed)
         self._days = DayKeeper(controller, clock)
         self._snapshots = SnapshotKeeper(controller, journal)
+        self._waits = Waits(controller, clock)
         self._desks = self._make_desks(self._hardware)
         self._dispenser = self._make_dispenser(self._hardware)
         self._uplink = self._make_uplink()
@@ -200,6 +202,7 @@ class Hall:
         notify("READY=1", status=summary)
 
     def _refresh(self) -> None:
+        self._waits.forget()
         for desk in self._desks:
             desk.refresh()
 
@@ -223,6 +226,7 @@ class Hall:
                 screens=_pick(hardware.screens, at(number, Role.CALL_SCREEN)),
                 language=config.hall.languages[0],
                 rating_seconds=config.rules.rating_seconds,
+                waits=self._waits,
             )
             for number, window in config.windows.items()
         ]

@@ -1,8 +1,7 @@
 """A window's desk: the caller's keys, the evaluator's keys and lamps, the screen above."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from contract.commands import (
     CallNext,
@@ -37,9 +36,7 @@ from contract.names import (
     Language,
     Moment,
     Rating,
-    ServiceId,
     TicketId,
-    Tier,
     WindowNumber,
     WindowState,
 )
@@ -49,8 +46,7 @@ from edge.controller import Controller
 from edge.drivers.roles import CallScreen, Keypad, LampPattern, ScreenLine
 from edge.queue.state import HallState
 from edge.stations.presses import Outcome, Presses
-
-log = logging.getLogger(__name__)
+from edge.stations.waits import Waits
 
 ASKING = "asking"
 """Lamp of the evaluator: please rate."""
@@ -92,6 +88,7 @@ class Desk:
         screens: Sequence[CallScreen],
         language: Language,
         rating_seconds: float,
+        waits: Waits,
     ) -> None:
         self._controller = controller
         self._clock = clock
@@ -101,6 +98,7 @@ class Desk:
         self._screens = screens
         self._language = language
         self._rating_seconds = rating_seconds
+        self._waits = waits
         self._shown: ScreenLine | None = None
         self._asked: asyncio.Queue[tuple[TicketId, Moment]] = asyncio.Queue()
         self.presses = [
@@ -225,20 +223,8 @@ class Desk:
         plan = self._controller.plan
         services = plan.windows[self._window].preference
         waiting = sum(state.lines.count(service) for service in services)
-        longest = self._longest_wait(state, services) if waiting else None
+        if not waiting:
+            return ScreenLine(words.idle(0, None, self._language), colour="green")
+        waits = [wait for service in services if (wait := self._waits.of(service, state))]
+        longest = max(waits, key=lambda wait: wait[1], default=None)
         return ScreenLine(words.idle(waiting, longest, self._language), colour="green")
-
-    def _longest_wait(
-        self, state: HallState, services: Iterable[ServiceId]
-    ) -> words.Minutes | None:
-        plan, now = self._controller.plan, self._clock.now()
-        try:
-            estimates = [
-                plan.estimator.estimate(plan, state, service, Tier.NORMAL, now)
-                for service in services
-            ]
-        except Exception:  # an estimate is a comfort; the hall works without one
-            log.exception("no estimate for the screen of window %d", self._window)
-            return None
-        waits = [wait for estimate in estimates if (wait := words.minutes(estimate))]
-        return max(waits, key=lambda wait: wait[1], default=None)

@@ -17,6 +17,7 @@ from edge.queue.estimate import QueueLength
 from edge.queue.plan import WaitEstimate
 from edge.queue.state import HallState
 from edge.stations.desk import Desk
+from edge.stations.waits import Waits
 from tests.support.devices import MemoryKeypad, MemoryScreen
 from tests.support.hall import MONDAY, MORNING, make_plan, ulid
 from tests.support.memory_log import MemoryLog
@@ -61,6 +62,7 @@ def desk_of(
         screens=[screen],
         language=Language.ZH,
         rating_seconds=RATING_SECONDS,
+        waits=Waits(controller, clock),
     )
 
 
@@ -112,6 +114,7 @@ async def test_an_estimator_that_fails_leaves_the_screen_and_the_keys_alive(scen
     await scene.customer(0)
     await scene.customer(1)
     scene.controller.plan = replace(scene.controller.plan, estimator=Broken())
+    scene.desk._waits.forget()
     scene.desk.refresh()
     assert scene.screen.text == "等候2人"
     assert await scene.caller.press_and_see("call_next") == "accepted"
