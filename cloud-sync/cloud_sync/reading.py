@@ -26,7 +26,10 @@ from contract.events import EVENT_TYPES, HallEvent, subject_of
 from contract.names import ULID_PATTERN
 from contract.topics import hall_of
 
-MAX_BATCH_EVENTS = 10_000
+MAX_BATCH_EVENTS = 1_000
+"""Ours have 100."""
+MAX_DEAD_LETTERS_OF_A_MESSAGE = 10
+"""What else in it has no place is counted in one more: a hall's rubbish must not hold up others."""
 MAX_EVENT_BYTES = 64 * 1024
 """Ours have less than 2 KiB."""
 MAX_NESTING = 32
@@ -161,11 +164,17 @@ def _behind_space(text: str, at: int) -> int:
 
 def _read_all(topic: str, documents: list[tuple[Any, str]], hall: str) -> Reading:
     reading = Reading([], [])
+    lost = 0
     for document, body in documents:
         try:
             reading.events.append(_read(hall, document, body))
         except _NoPlace as reason:
-            reading.dead_letters.append(dead_letter(topic, body.encode(), str(reason)))
+            lost += 1
+            if lost <= MAX_DEAD_LETTERS_OF_A_MESSAGE:
+                reading.dead_letters.append(dead_letter(topic, body.encode(), str(reason)))
+    if lost > MAX_DEAD_LETTERS_OF_A_MESSAGE:
+        more = f"{lost - MAX_DEAD_LETTERS_OF_A_MESSAGE} more without a place in the same message"
+        reading.dead_letters.append(dead_letter(topic, b"", more))
     return reading
 
 

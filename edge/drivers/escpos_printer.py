@@ -154,7 +154,7 @@ class EscposPrinter:
 
     Counters: ``opened``, ``printed``, ``failed``, ``reprinted``, ``polls_unanswered``,
     ``clear_unconfirmed``, ``printed_after_void``, ``barriers_doubted``, ``barriers_repeated``,
-    ``statuses_doubted``, ``qr_omitted``, ``bytes_garbage``, ``replies_unexpected``.
+    ``barriers_unanswered``, ``statuses_doubted``, ``qr_omitted``, ``bytes_garbage``, ``replies_unexpected``.
     """
 
     def __init__(
@@ -397,6 +397,14 @@ class EscposPrinter:
             self._end(job, PrintOutcome(Printed.PRINTED))
             return
         self._scrap = True
+        if status in READY and not answered and not crossed:
+            self._health.count("barriers_unanswered")
+            _log.error(
+                "%s is ready and did not answer whether %s was printed. A printer that never does "
+                "(GS r 1) can't be used",
+                self.id,
+                job.slip.number,
+            )
         perhaps_on_paper = sent_before or answered or crossed or not cleared or status in READY
         self._fail(job, VoidReason.UNCONFIRMED if perhaps_on_paper else _why_void(status))
 

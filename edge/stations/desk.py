@@ -58,11 +58,16 @@ PARK = "park"
 SIGN_ON = "sign_on"
 TRANSFER = "transfer-"
 
+RECALL = "recall"
+
+ONCE_IN_A_MOMENT = frozenset({SIGN_ON, PAUSE, PARK, RECALL})
+"""Keys that go back and forth, or would use up the recalls."""
+MOMENT_SECONDS = 1.5
 JOURNAL_RETRY_SECONDS = 1.0
 
 _PLAIN_KEYS: Mapping[str, Callable[[WindowNumber], Command]] = {
     "call_next": lambda window: CallNext(window=window),
-    "recall": lambda window: Recall(window=window),
+    RECALL: lambda window: Recall(window=window),
     "start": lambda window: Start(window=window),
     "finish": lambda window: Finish(window=window),
     "no_show": lambda window: NoShow(window=window),
@@ -100,10 +105,12 @@ class Desk:
         self._rating_seconds = rating_seconds
         self._waits = waits
         self._shown: ScreenLine | None = None
+        self._accepted: dict[str, Moment] = {}
+        """When each key of the caller was accepted last."""
         self._asked: asyncio.Queue[tuple[TicketId, Moment]] = asyncio.Queue()
         self.presses = [
-            *(Presses(keypad, self._caller_key) for keypad in callers),
-            *(Presses(keypad, self._rating_key) for keypad in evaluators),
+            *(Presses(keypad, self._caller_key, refuse_leaning=True) for keypad in callers),
+            *(Presses(keypad, self._rating_key, refuse_leaning=True) for keypad in evaluators),
         ]
         controller.subscribe(self._happened)
 
@@ -124,9 +131,21 @@ class Desk:
         command = self._command(key)
         if command is None:
             return Refusal(reason=RefusalReason.UNKNOWN_KEY, command=key, window=self._window)
+        if self._is_pressed_twice(key):
+            return Refusal(reason=RefusalReason.PRESSED_TWICE, command=key, window=self._window)
         outcome = await self._controller.submit(command)
+        if not isinstance(outcome, Refusal):
+            self._accepted[key] = self._clock.now()
         self.refresh()
         return outcome
+
+    def _is_pressed_twice(self, key: str) -> bool:
+        """Who taps twice wants it once, and believes the first of the two answers."""
+        before = self._accepted.get(key)
+        if before is None or key not in ONCE_IN_A_MOMENT:
+            return False
+        seconds = self._clock.now().seconds_since(before)
+        return seconds is not None and seconds < MOMENT_SECONDS
 
     def _command(self, key: str) -> Command | None:
         """What this key means now; some keys go back and forth."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from contract.commands import Refusal, RefusalReason
@@ -12,6 +13,10 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 16
 """Presses of one keypad that may wait; somebody who leans on all keys fills it."""
+
+LEAN_KEYS = 3
+LEAN_SECONDS = 0.06
+"""So many different keys within this are an elbow, not a wish."""
 
 ACCEPTED = "accepted"
 REFUSED = "refused"
@@ -27,27 +32,33 @@ class Presses:
     accepted by ``accepted``; what else it leads to (paper, screen) is another's work.
     """
 
-    def __init__(self, keypad: Keypad, handler: Handler) -> None:
+    def __init__(self, keypad: Keypad, handler: Handler, *, refuse_leaning: bool = False) -> None:
+        """``refuse_leaning``: the keypad is one person's. Somebody who leans on it must not call,
+        start and finish a customer; of keys that go down one by one, the first may count."""
         self.pressed = 0
         self.refused = 0
         self._keypad = keypad
         self._handler = handler
-        self._waiting: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING)
+        self._refuse_leaning = refuse_leaning
+        self._waiting: asyncio.Queue[tuple[str, float]] = asyncio.Queue(MAX_WAITING)
+        self._recent: deque[tuple[str, float]] = deque(maxlen=MAX_WAITING)
         keypad.on_press(self._take)
 
     def _take(self, key: str) -> None:
         self.pressed += 1
+        press = key, asyncio.get_running_loop().time()
+        self._recent.append(press)
         try:
-            self._waiting.put_nowait(key)
+            self._waiting.put_nowait(press)
         except asyncio.QueueFull:
             self._refuse()
 
     async def run(self) -> None:
         """Answer presses until cancelled."""
         while True:
-            key = await self._waiting.get()
+            key, at = await self._waiting.get()
             try:
-                outcome = await self._handler(key)
+                outcome = await self._outcome(key, at)
             except Exception:  # a bug must not leave the next customer without an answer
                 log.exception("%s: the press of %s failed", self._keypad.id, key)
                 outcome = Refusal(reason=RefusalReason.INTERNAL_ERROR, command=key)
@@ -55,6 +66,15 @@ class Presses:
                 self._refuse()
             else:
                 self._keypad.set_lamp(ACCEPTED, LampPattern.FLASH)
+
+    async def _outcome(self, key: str, at: float) -> Outcome:
+        if self._refuse_leaning and self._is_leaning(at):
+            return Refusal(reason=RefusalReason.KEYS_TOGETHER, command=key)
+        return await self._handler(key)
+
+    def _is_leaning(self, at: float) -> bool:
+        keys = {key for key, then in self._recent if abs(then - at) <= LEAN_SECONDS}
+        return len(keys) >= LEAN_KEYS
 
     def _refuse(self) -> None:
         self.refused += 1

@@ -577,6 +577,7 @@ async def test_a_printer_that_answers_no_barrier_leaves_it_open_whether_it_print
         Scripted(plug)
         await statuses.reach(DeviceStatus.ONLINE)
         assert await outcome(print_soon(printer, seconds=2.0)) == UNCONFIRMED
+        assert printer.counters()["barriers_unanswered"] == 1
 
 
 @pytest.mark.parametrize(

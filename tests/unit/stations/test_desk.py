@@ -16,7 +16,8 @@ from edge.drivers.roles import LampPattern
 from edge.queue.estimate import QueueLength
 from edge.queue.plan import WaitEstimate
 from edge.queue.state import HallState
-from edge.stations.desk import Desk
+from edge.stations import presses
+from edge.stations.desk import MOMENT_SECONDS, Desk
 from edge.stations.waits import Waits
 from tests.support.devices import MemoryKeypad, MemoryScreen
 from tests.support.hall import MONDAY, MORNING, make_plan, ulid
@@ -67,7 +68,8 @@ def desk_of(
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(presses, "LEAN_SECONDS", -1.0)  # tests are quicker than any elbow
     log, clock = MemoryLog(), ManualClock(MORNING)
     controller = Controller(make_plan({1: "a"}), HallState(), 0, log, clock)
     caller, evaluator, screen = MemoryKeypad("caller"), MemoryKeypad("evaluator"), MemoryScreen()
@@ -135,6 +137,7 @@ async def test_a_recall_is_shown_again_though_the_text_is_the_same(scene: Scene)
 async def test_the_pause_key_goes_back_and_forth(scene: Scene) -> None:
     assert await scene.caller.press_and_see("pause") == "accepted"
     assert scene.screen.text == "暂停服务"
+    scene.clock.advance(MOMENT_SECONDS)
     assert await scene.caller.press_and_see("pause") == "accepted"
     assert scene.controller.state.window(1).state is WindowState.IDLE
 
@@ -142,6 +145,7 @@ async def test_the_pause_key_goes_back_and_forth(scene: Scene) -> None:
 async def test_the_sign_on_key_signs_the_window_s_clerk_off_and_on(scene: Scene) -> None:
     assert await scene.caller.press_and_see("sign_on") == "accepted"
     assert scene.screen.text == "窗口关闭"
+    scene.clock.advance(MOMENT_SECONDS)
     assert await scene.caller.press_and_see("sign_on") == "accepted"
     assert scene.controller.state.window(1).clerk == "1001"
 
@@ -151,8 +155,46 @@ async def test_the_park_key_sets_aside_and_takes_back(scene: Scene) -> None:
     for key in ("call_next", "start", "park"):
         assert await scene.caller.press_and_see(key) == "accepted"
     assert scene.controller.state.window(1).state is WindowState.IDLE
+    scene.clock.advance(MOMENT_SECONDS)
     assert await scene.caller.press_and_see("park") == "accepted"
     assert scene.controller.state.window(1).state is WindowState.SERVING
+
+
+@pytest.mark.parametrize("key", ["pause", "sign_on", "park"])
+async def test_a_double_tap_does_not_take_back_what_it_did(scene: Scene, key: str) -> None:
+    await scene.customer(0)
+    for before in ("call_next", "start"):
+        assert await scene.caller.press_and_see(before) == "accepted"
+    if key != "park":
+        assert await scene.caller.press_and_see("finish") == "accepted"
+    assert await scene.caller.press_and_see(key) == "accepted"
+    state = scene.controller.state.window(1)
+    scene.clock.advance(MOMENT_SECONDS / 2)
+    assert await scene.caller.press_and_see(key) == "refused"
+    assert scene.controller.state.window(1) == state
+
+
+async def test_a_double_tap_announces_once(scene: Scene) -> None:
+    await scene.customer(0)
+    assert await scene.caller.press_and_see("call_next") == "accepted"
+    assert await scene.caller.press_and_see("recall") == "accepted"
+    assert await scene.caller.press_and_see("recall") == "refused"
+    scene.clock.advance(MOMENT_SECONDS)
+    assert await scene.caller.press_and_see("recall") == "accepted"
+
+
+async def test_somebody_who_leans_on_the_caller_calls_nobody(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presses, "LEAN_SECONDS", 60.0)
+    await scene.customer(0)
+    before = scene.controller.state
+    for key in ("call_next", "start", "finish", "pause"):
+        scene.caller.press(key)
+    async with asyncio.timeout(20):
+        while scene.caller.history.count(("refused", LampPattern.FLASH)) < 4:
+            await asyncio.sleep(0)
+    assert scene.controller.state == before
 
 
 async def test_a_key_that_means_nothing_is_refused(scene: Scene) -> None:
