@@ -31,7 +31,9 @@ MAX_LIFE = timedelta(hours=1)
 """A command that would be good for longer is refused: it would have to be remembered as long."""
 MAX_REMEMBERED = 10_000
 """Commands that are remembered at once, so that none is taken twice."""
-CLOCKS_MAY_DIFFER = timedelta(minutes=5)
+CLOCKS_MAY_DIFFER = timedelta(seconds=30)
+"""Both are set by the network. For so long after a start no command is taken: one that the
+controller took before, from a centre whose clock is ahead, would look new."""
 
 
 ONLY_DEVICES_SAY = (IssueTicket, ConfirmPrint, FailPrint)
@@ -127,8 +129,12 @@ class CentralCommands:
             return RefusalReason.EXPIRED, "the hall's clock is not set, nobody can tell"
         if command.expires_at <= now.wall:
             return RefusalReason.EXPIRED, f"good until {command.expires_at.isoformat()}"
-        if command.issued_at < self._started_by(now):
-            return RefusalReason.EXPIRED, "issued before this controller started"
+        from_then_on = self._started_by(now) + CLOCKS_MAY_DIFFER
+        if command.issued_at <= from_then_on:
+            return RefusalReason.EXPIRED, (
+                f"issued before {from_then_on.isoformat(timespec='seconds')}: it may have been "
+                "taken before this controller started"
+            )
         if command.issued_at > now.wall + CLOCKS_MAY_DIFFER:
             return RefusalReason.MALFORMED, "issued in the future"
         if command.expires_at - command.issued_at > MAX_LIFE:

@@ -19,7 +19,7 @@ from edge.journal.database import check_all, newest, newest_dead_letters
 from edge.journal.errors import JournalError
 from edge.journal.salvage import salvage
 from edge.ulid import new_ulid
-from edge.words import counted
+from edge.words import counted, plain
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ def _journal_show(options: argparse.Namespace) -> int:
     for position, body in rows:
         event = json.loads(body)
         data = event["data"]
-        about = [f"{key}={data[key]}" for key in _TELLING if data.get(key) is not None]
+        about = [f"{key}={plain(data[key])}" for key in _TELLING if data.get(key) is not None]
         print(f"{position:>8}  {event['time'][:19]}  {event['type']:<32}  {' '.join(about)}")
     return EXIT_OK
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from edge.clock import Clock
 from edge.journal.errors import JournalError
 from edge.journal.journal import DeadLetter
+from edge.words import plain
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class DeadLetters:
         self._unwritten.append(
             DeadLetter(
                 received_at=self._clock.now().wall,
-                topic=_storable(topic)[:MAX_TOPIC_CHARACTERS],
-                reason=_storable(reason)[:MAX_REASON_CHARACTERS],
+                topic=plain(topic)[:MAX_TOPIC_CHARACTERS],
+                reason=plain(reason)[:MAX_REASON_CHARACTERS],
                 payload=payload[:MAX_PAYLOAD_BYTES],
             )
         )
@@ -75,8 +76,3 @@ class DeadLetters:
         del self._unwritten[: len(letters)]
         if not self._unwritten:
             self._some.clear()
-
-
-def _storable(text: str) -> str:
-    """Whatever a stranger wrote, as something that a database and a terminal take."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -15,6 +15,11 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def plain(text: object) -> str:
+    """Whatever a stranger wrote, as something that a log, a database and a terminal take."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(text))
+
+
 def minutes(estimate: WaitEstimate | WaitEstimated) -> Minutes | None:
     """A wait as people are told it: whole minutes, at least one, above 20 in steps of five.
 

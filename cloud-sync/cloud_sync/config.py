@@ -148,7 +148,7 @@ def load(path: Path) -> SyncConfig:
         line = error.object[: error.start].count(b"\n") + 1
         problem = f"line {line}: is not UTF-8 (is it GBK?); save the file as UTF-8"
         raise ConfigInvalid(path, [problem]) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOML's own, and what Python can't hold
         raise ConfigInvalid(path, [f"is not TOML: {error}"]) from None
     # What can be seen whatever else is wrong is looked at before the rest is.
     problems = [

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count, product
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_IFREG, S_ISDIR, S_ISREG
 from string import ascii_uppercase
 
 from pydantic import BaseModel
@@ -22,6 +22,7 @@ from edge.drivers.modbus_io import ModbusIoConfig
 from edge.health import JOURNAL
 from edge.stations.desk import CALLER_KEYS, TRANSFER
 from edge.stations.dispenser import meaning_of
+from edge.stations.presses import REFUSED
 
 
 def contradictions(config: HallConfig, file: File) -> Iterator[Problem]:
@@ -334,6 +335,8 @@ def _wrong_journal(path: Path) -> Iterator[Problem]:
         yield Problem("journal.path", f"{path.parent} is no folder", right)
     elif path.absolute() in MADE_AT_START or S_ISDIR(_mode_of(path) or 0):
         yield Problem("journal.path", f"{path} is a folder; the journal is a file", right)
+    elif not S_ISREG(_mode_of(path) or S_IFREG) or path.name == ":memory:":  # SQLite's own word
+        yield Problem("journal.path", f"{path} keeps nothing; the journal is a file", right)
 
 
 _LONGEST_PASSWORD = 65535
@@ -397,6 +400,12 @@ def _warnings(config: HallConfig) -> Iterator[str]:
                 f"journal.path: {config.journal.path} is on {kind}, which forgets at a power cut; "
                 "give the journal a disk of its own"
             )
+    if not config.journal.path.is_absolute():
+        yield (
+            f"journal.path: {config.journal.path} depends on the folder that the controller is "
+            "started in; from another one it would begin with a new journal"
+        )
+    yield from _presses_without_an_answer(config)
     callers = {device.window for device in config.with_role(Role.CALLER).values()}
     for number, window in config.windows.items():
         if number not in callers:
@@ -422,6 +431,17 @@ def _warnings(config: HallConfig) -> Iterator[str]:
         yield "uplink: there is none, so the centre will hear nothing of this hall"
     elif config.uplink.tls is None and config.uplink.host not in {"localhost", "127.0.0.1", "::1"}:
         yield "uplink: no TLS, so the password crosses the network in the clear"
+
+
+def _presses_without_an_answer(config: HallConfig) -> Iterator[str]:
+    """A refused press has no paper and no call to show for it: only a lamp or a buzzer answers."""
+    for name, device in config.devices.items():
+        lamps = getattr(device, "lamps", None)
+        if device.role in KEYPAD_ROLES and isinstance(lamps, dict) and REFUSED not in lamps:
+            yield (
+                f"devices.{name}: no lamp or buzzer is called {REFUSED!r}, so a press that the "
+                "rules refuse is not answered there"
+            )
 
 
 def _clerks_at_two_windows(config: HallConfig) -> Iterator[str]:

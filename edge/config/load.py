@@ -73,9 +73,13 @@ def load(path: Path) -> HallConfig:
         line = error.object[: error.start].count(b"\n") + 1
         what = "is not UTF-8 (is it GBK?); save the file as UTF-8"
         raise ConfigInvalid(path, [Problem(f"line {line}", what)]) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOML's own, and what Python can't hold
         raise ConfigInvalid(path, [Problem("the file", f"is not TOML: {error}")]) from None
-    if _has_nul(file):  # no path, host or name can have one
+    try:
+        has_nul = _has_nul(file)
+    except RecursionError as error:
+        raise ConfigInvalid(path, [Problem("the file", f"is nested too deep: {error}")]) from None
+    if has_nul:  # no path, host or name can have one
         raise ConfigInvalid(path, [Problem("the file", r"has a character \u0000 in a text")])
 
     problems: list[Problem] = []

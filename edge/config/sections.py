@@ -8,7 +8,7 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StringConstraints
 
 from contract.names import (
     SLUG_PATTERN,
@@ -170,7 +170,7 @@ class RulesSection(Strict):
 
 
 HIGHEST_NUMBER = 99999
-_Number = Annotated[int, Field(ge=1, le=HIGHEST_NUMBER)]
+_Number = Annotated[StrictInt, Field(ge=1, le=HIGHEST_NUMBER)]
 
 
 class ServiceSection(Table):

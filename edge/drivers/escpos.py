@@ -227,20 +227,3 @@ def status_of_answers(answers: Sequence[int]) -> tuple[DeviceStatus, str]:
     if paper & 0x0C:
         return DeviceStatus.PAPER_LOW, raw
     return DeviceStatus.ONLINE, raw
-
-
-def status_of_automatic(octets: bytes) -> tuple[DeviceStatus, str]:
-    """Status and detail from an automatic status."""
-    printer, error, paper, _ = octets
-    raw = octets.hex(" ")
-    if printer & 0x20:
-        return DeviceStatus.COVER_OPEN, raw
-    if paper & 0x0C:
-        return DeviceStatus.PAPER_OUT, raw
-    if error & 0x6C:
-        return DeviceStatus.FAULT, raw
-    if printer & 0x08:
-        return DeviceStatus.OFFLINE, raw
-    if paper & 0x03:
-        return DeviceStatus.PAPER_LOW, raw
-    return DeviceStatus.ONLINE, raw

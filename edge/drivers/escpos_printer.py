@@ -30,7 +30,6 @@ from edge.drivers.escpos import (
     encode_ticket,
     qr_fits,
     status_of_answers,
-    status_of_automatic,
 )
 from edge.drivers.framing import Discarded, Reassembler
 from edge.drivers.health import DeviceHealth
@@ -154,7 +153,8 @@ class EscposPrinter:
 
     Counters: ``opened``, ``printed``, ``failed``, ``reprinted``, ``polls_unanswered``,
     ``clear_unconfirmed``, ``printed_after_void``, ``barriers_doubted``, ``barriers_repeated``,
-    ``barriers_unanswered``, ``statuses_doubted``, ``qr_omitted``, ``bytes_garbage``, ``replies_unexpected``.
+    ``barriers_unanswered``, ``statuses_doubted``, ``qr_omitted``, ``bytes_garbage``,
+    ``replies_unexpected``.
     """
 
     def __init__(
@@ -270,8 +270,8 @@ class EscposPrinter:
             case AutomaticStatus() if not self._config.automatic_status:
                 self._health.count("replies_unexpected")
                 self._odd_bytes += 4
-            case AutomaticStatus(octets):
-                self._health.report(*status_of_automatic(octets))
+            case AutomaticStatus():
+                self._work.set()  # it is asked for: noise can make four such bytes, too
             case BuffersCleared():
                 self._cleared.set()
             case BarrierReached() if self._barriers_open == 0:

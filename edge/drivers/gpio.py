@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from gpiozero import Device, DigitalInputDevice, DigitalOutputDevice
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from contract.names import DeviceId
 from edge.drivers.config import (
@@ -52,7 +52,7 @@ FIRST_PLAIN_PIN = 4
 """Those before it also carry I2C and the HAT's EEPROM."""
 
 HOST_AND_PORT_PATTERN = r"^[^:/\s]+:[0-9]{1,5}$"
-Pin = Annotated[int, Field(ge=0, le=LAST_PIN)]
+Pin = Annotated[StrictInt, Field(ge=0, le=LAST_PIN)]
 
 
 class GpioConfig(DeviceConfig):

@@ -8,6 +8,7 @@ more rarely, and never twice before all others were asked.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -38,6 +39,7 @@ _TURNAROUND_SECONDS = 0.001
 _BITS_PER_BYTE = 10
 _SHORTEST_SILENCE_SECONDS = 0.002
 _SILENCE_BYTES = 3.5
+_GOODBYE_SECONDS = 1.0
 _LATE_SECONDS = 0.010
 """Silence after a time-out: an answer that comes late must not run into the next request."""
 _ABSENT_AFTER = 3
@@ -121,6 +123,10 @@ class BusUnit(Protocol):
         the keys from being heard."""
         ...
 
+    def goodbye(self) -> Request | None:
+        """The write that leaves nothing lit behind, for a clean stop."""
+        ...
+
     def answered(self, request: Request, reply: Reply, at: float) -> None:
         """The unit answered, perhaps with an exception."""
         ...
@@ -169,6 +175,8 @@ class ModbusBus:
         self._open_link = open_link or _open_link
         self._health = DeviceHealth(bus_id, on_status)
         self._seats: dict[int, _Seat] = {}
+        self._goodbyes: dict[int, Request | None] = {}
+        """By unit; kept when a unit unregisters, for at a stop all do."""
         self._wake = asyncio.Event()
         self._silence = _silence_seconds(config.baud)
         self._quiet_from = 0.0
@@ -189,6 +197,7 @@ class ModbusBus:
         if unit.address in self._seats:
             raise ValueError(f"bus {self.id}: unit {unit.address} is there twice")
         self._seats[unit.address] = _Seat(unit)
+        self._goodbyes[unit.address] = unit.goodbye()
         if self._health.status is DeviceStatus.OFFLINE:
             unit.absent(f"bus {self.id} is down")
         self.wake(unit)
@@ -215,6 +224,9 @@ class ModbusBus:
             link = await self._open_link(self._config.port, self._config.baud)
             try:
                 await self._serve(link)
+            except asyncio.CancelledError:
+                await self._say_goodbye(link)
+                raise
             finally:
                 link.close()
         except Exception as error:  # lost, or a bug of which the supervisor says that it is one
@@ -241,6 +253,15 @@ class ModbusBus:
                     break
             if seat.unit.address in self._seats:  # not unregistered meanwhile
                 self._settle(seat, request, reply, started)
+
+    async def _say_goodbye(self, link: Link) -> None:
+        """A lamp that says "ready" must not outlive whoever would answer the press."""
+        self._quiet_from = _now() + _LATE_SECONDS  # an answer may be on its way
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                for request in self._goodbyes.values():
+                    if request is not None:
+                        await self._transact(link, request, _SHORTEST_PATIENCE_SECONDS)
 
     def _patience(self, seat: _Seat) -> float:
         """How long the unit may take to begin its answer.

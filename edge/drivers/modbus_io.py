@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from contract.names import SLUG_PATTERN, DeviceId, DeviceStatus
 from edge.drivers.config import (
@@ -40,7 +40,7 @@ _FLASH_WITHIN_SECONDS = 2.0
 """A flash answers a press. The bus may be busy with units that are away for longer than it lasts:
 it is shown late rather than never."""
 
-Channel = Annotated[int, Field(ge=0, lt=CHANNELS)]
+Channel = Annotated[StrictInt, Field(ge=0, lt=CHANNELS)]
 
 
 class ModbusIoConfig(DeviceConfig):
@@ -170,6 +170,12 @@ class ModbusKeypad:
             return None
         return self._write(write_coils(self.address, 0, self._outputs(at)), at)
 
+    def goodbye(self) -> Request | None:
+        if not self._config.lamps:
+            return None
+        dark = self._levels_of(dict.fromkeys(self._config.lamps, False))
+        return write_coils(self.address, 0, dark)
+
     def _write(self, request: Request, at: float) -> Request:
         self._sent = self._outputs(at)
         self._written = None  # until it is confirmed
@@ -211,8 +217,11 @@ class ModbusKeypad:
         self._core.absent(why, asyncio.get_running_loop().time())
 
     def _outputs(self, at: float) -> tuple[bool, ...]:
-        """All eight; one without a lamp is off."""
+        return self._levels_of(self._core.lit(at))
+
+    def _levels_of(self, lamps: Mapping[str, bool]) -> tuple[bool, ...]:
+        """Of all eight outputs; one without a lamp is off."""
         outputs = [False] * CHANNELS
-        for lamp, lit in self._core.lit(at).items():
+        for lamp, lit in lamps.items():
             outputs[self._config.lamps[lamp]] = lit != self._config.lamps_active_low
         return tuple(outputs)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -145,6 +146,10 @@ class OnbonScreen:
             self._health.count("opened")
             self._unanswered = b""
             await run_together(self._read(link), self._serve(link))
+        except asyncio.CancelledError:
+            if link is not None:
+                self._go_dark(link)
+            raise
         except OSError as error:
             self._health.report(DeviceStatus.OFFLINE, str(error))
             raise
@@ -195,6 +200,12 @@ class OnbonScreen:
             if not self._changed.is_set():
                 await self._news_within(_REFRESH_SECONDS if well else _RETRY_SECONDS)
 
+    def _go_dark(self, link: Link) -> None:
+        """At a clean stop: a call must not outlive whoever would take it back. Not asked for: the
+        next controller shows its own line in any case."""
+        with suppress(OSError):
+            link.write(self._frame(_DARK))
+
     async def _news_within(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
@@ -205,14 +216,7 @@ class OnbonScreen:
 
     async def _send(self, link: Link, line: ScreenLine) -> bool:
         """Whether the bar showed it. Gives up early when a newer line waits."""
-        frame = encode_frame(
-            Frame(
-                self._config.address,
-                CONTROLLER,
-                encode_show(self._area(line)),
-                self._config.device_type,
-            )
-        )
+        frame = self._frame(line)
         reply: Reply | None = None
         for _ in range(_ATTEMPTS):
             reply = await self._exchange(link, frame)
@@ -244,6 +248,10 @@ class OnbonScreen:
             return reply
         finally:
             self._reply = None
+
+    def _frame(self, line: ScreenLine) -> bytes:
+        show = encode_show(self._area(line))
+        return encode_frame(Frame(self._config.address, CONTROLLER, show, self._config.device_type))
 
     def _area(self, line: ScreenLine) -> TextArea:
         config = self._config

@@ -204,6 +204,22 @@ async def test_a_slip_that_waited_unsent_for_paper_fails_with_that_reason(
         assert not tickets(far)
 
 
+async def test_automatic_statuses_that_contradict_each_other_are_asked_about(
+    plug: Plug,
+) -> None:
+    """Noise can make four bytes that look like one: the log and the journal must not fill."""
+    async with served(plug.path, automatic_status=True) as (printer, statuses):
+        Scripted(plug)
+        await statuses.reach(DeviceStatus.ONLINE)
+        for _ in range(50):
+            plug.send(bytes.fromhex("10000c00") + bytes.fromhex("10000000"))
+            await asyncio.sleep(0)
+        polls = printer.counters().get("polls_unanswered", 0)
+        assert await outcome(print_soon(printer, seconds=2.0)) == UNCONFIRMED, "it still works"
+        assert polls == 0
+        assert statuses.seen == [DeviceStatus.ONLINE]
+
+
 @pytest.mark.parametrize("automatic", [False, True])
 async def test_every_state_of_the_printer_is_noticed_while_idle(
     far: VirtualPrinter, automatic: bool

@@ -194,6 +194,17 @@ async def test_a_tap_is_one_press_with_the_name_of_its_key(rig: Rig, log: Log) -
     await log.until(lambda: keys_of(log) == ["recall", "call_next"])
 
 
+@in_virtual_time
+async def test_after_a_clean_stop_no_lamp_of_a_module_says_ready() -> None:
+    log = Log()
+    async with in_service("module", log) as rig:
+        rig.keypad.set_lamp("accepted", LampPattern.ON)
+        rig.keypad.set_lamp("refused", LampPattern.ON)
+        await until(lambda: rig.lit("accepted") and rig.lit("refused"))
+    assert not rig.lit("accepted")
+    assert not rig.lit("refused")
+
+
 @on_every_wire
 async def test_ten_taps_are_ten_presses(rig: Rig, log: Log) -> None:
     for _ in range(10):

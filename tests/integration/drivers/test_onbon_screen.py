@@ -239,6 +239,13 @@ async def test_showing_on_an_absent_bar_returns_at_once(tmp_path: Path) -> None:
         await statuses.reach(DeviceStatus.OFFLINE)
 
 
+async def test_after_a_clean_stop_no_call_stays_on_the_bar(far: VirtualBxScreen) -> None:
+    async with served(far.endpoint.url) as (screen, _):
+        screen.show(CALL)
+        await until(lambda: far.text == CALL.text)
+    await until(lambda: not far.text.strip())
+
+
 async def test_stopping_frees_the_port(far: VirtualBxScreen) -> None:
     for _ in range(3):
         async with served(far.endpoint.url) as (_, statuses):

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from bench.past import fill
+from contract.events import WindowPaused
 from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from edge.journal.database import FileLock
 from edge.journal.journal import DeadLetter, Journal
 from edge.ulid import new_ulid
-from tests.support.hall_events import START
+from tests.support.hall_events import START, device
 
 GOOD = """
 [hall]
@@ -207,6 +208,21 @@ def test_a_journal_is_shown_an_event_a_line(tmp_path: Path) -> None:
     assert "hall.controller.started.v1" in shown.stdout.splitlines()[0]
     assert "hall.day.opened.v1" in shown.stdout.splitlines()[1]
     assert edge("journal", "show", tmp_path / "nothing.db").returncode == EXIT_FAILED
+
+
+async def test_what_a_stranger_wrote_into_an_event_can_not_write_to_the_terminal(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    reason = "lunch\x1b]0;pwned\x07\n      99  2026-01-01T00:00:00  hall.day.closed.v1"
+    paused = WindowPaused(at=device().at, window=1, clerk="1001", reason=reason)
+    journal = await Journal.open(path, hall="riverside", new_epoch=new_ulid)
+    await journal.append([paused])
+    await journal.close()
+    shown = edge("journal", "show", path)
+    assert shown.returncode == EXIT_OK
+    assert len(shown.stdout.splitlines()) == 1
+    assert shown.stdout.rstrip("\n").isprintable()
 
 
 def test_who_reads_only_the_first_lines_of_a_journal_sees_no_traceback(tmp_path: Path) -> None:

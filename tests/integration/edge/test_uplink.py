@@ -37,6 +37,9 @@ from tests.support.hall_events import START, called, device, epochs, ulid
 
 HALL = "hall-a"
 PATIENCE = 60.0
+A_WHILE_SECONDS = 60.0
+LONG_AFTER_THE_START = START + timedelta(seconds=A_WHILE_SECONDS)
+"""By then, commands of the centre are taken."""
 PACE = Pace(resend_after_seconds=0.3, resend_at_most_every_seconds=0.1)
 
 
@@ -569,10 +572,11 @@ def impossible_acks(hall: Hall) -> int:
 async def test_a_command_of_the_centre_is_done_and_answered(hall: Hall, centre: Centre) -> None:
     async with hall.running():
         await centre.until(lambda: hall.uplink.connected)
+        hall.clock.advance(A_WHILE_SECONDS)
         command = CentralCommand(
             id=ulid(42),
-            issued_at=START,
-            expires_at=START + timedelta(seconds=30),
+            issued_at=LONG_AFTER_THE_START,
+            expires_at=LONG_AFTER_THE_START + timedelta(seconds=30),
             body=CallNext(window=3),
         )
         payload = command.model_dump_json().encode()
@@ -598,14 +602,15 @@ async def test_thousands_of_commands_at_once_are_all_answered_while_events_go_on
     sent = [
         CentralCommand(
             id=ulid(number),
-            issued_at=START,
-            expires_at=START + timedelta(minutes=5),
+            issued_at=LONG_AFTER_THE_START,
+            expires_at=LONG_AFTER_THE_START + timedelta(minutes=5),
             body=bodies[number % 2],
         )
         for number in range(count)
     ]
     async with hall.running():
         await centre.until(lambda: hall.uplink.connected)
+        hall.clock.advance(A_WHILE_SECONDS)
         burst = asyncio.gather(
             *(
                 centre.publish(topics.command(HALL, each.id), each.model_dump_json().encode())

@@ -99,7 +99,9 @@ def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("text", ["= nonsense", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["= nonsense", "\x00", "x = " + "[" * 5000 + "]" * 5000, "x = " + "9" * 5000]
+)
 def test_what_is_not_toml_is_said_so(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigInvalid, match="is not TOML"):
         load(write(tmp_path, text))

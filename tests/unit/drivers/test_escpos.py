@@ -30,7 +30,6 @@ from edge.drivers.escpos import (
     encode_text,
     encode_ticket,
     status_of_answers,
-    status_of_automatic,
 )
 from edge.drivers.escpos_printer import EscposConfig
 from edge.drivers.framing import Discarded, Reassembler
@@ -291,21 +290,6 @@ def test_status_answers_become_the_status_that_a_person_would_name(
     answers: str, status: DeviceStatus
 ) -> None:
     assert status_of_answers(bytes.fromhex(answers))[0] is status
-
-
-@pytest.mark.parametrize(
-    ("octets", "status"),
-    [
-        ("10000000", DeviceStatus.ONLINE),
-        ("10000300", DeviceStatus.PAPER_LOW),
-        ("18000f00", DeviceStatus.PAPER_OUT),
-        ("38000f00", DeviceStatus.COVER_OPEN),
-        ("18080000", DeviceStatus.FAULT),
-        ("18000000", DeviceStatus.OFFLINE),
-    ],
-)
-def test_automatic_status_becomes_the_same(octets: str, status: DeviceStatus) -> None:
-    assert status_of_automatic(bytes.fromhex(octets))[0] is status
 
 
 def test_command_bytes_are_those_of_the_reference() -> None:

@@ -1,11 +1,13 @@
 """A hall's file is checked as a whole: every problem at once, with a line that is right."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edge.config import ConfigInvalid, load, warnings
 from edge.config.checks import file_system_of
+from edge.config.load import FIRST_HALL
 
 GOOD = """
 [hall]
@@ -236,6 +238,45 @@ def test_a_file_in_another_encoding_is_told_the_line_and_the_way_out(tmp_path: P
     file.write_bytes(GOOD.lstrip().encode("gbk"))
     with pytest.raises(ConfigInvalid, match=r"line 3: is not UTF-8 .*; save the file as UTF-8"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + "[" * 5000 + "]" * 5000,
+        "[" + ".".join(["a"] * 5000) + "]",
+        "x = " + "9" * 5000,
+    ],
+    ids=["deep lists", "a deep table", "a number of 5,000 digits"],
+)
+def test_what_python_can_not_hold_is_refused_in_words(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "hall.toml"
+    file.write_text(GOOD + text + "\n", encoding="utf-8")
+    with pytest.raises(ConfigInvalid, match=r"the file: (is not TOML|is nested too deep)"):
+        load(file)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", ":memory:", "/tmp/:memory:"])
+def test_a_journal_that_would_keep_nothing_is_refused(tmp_path: Path, path: str) -> None:
+    problems = problems_of(tmp_path, re.sub(r'(?m)^path = ".*"', f'path = "{path}"', GOOD))
+    assert "the journal is a file" in problems["journal.path"]
+
+
+def test_a_pin_is_a_number_and_no_truth(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, GOOD.replace("payment = 17", "payment = true"))
+    assert "must be a whole number" in problems["devices.buttons.keys.payment"]
+
+
+def test_keypads_that_can_not_refuse_and_journals_that_move_are_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    text = re.sub(r"(?m)^lamps = .*$", "", FIRST_HALL)
+    file.write_text(text, encoding="utf-8")
+    said = "\n".join(warnings(load(file)))
+    assert "devices.buttons: no lamp or buzzer is called 'refused'" in said
+    assert "devices.caller-1: no lamp or buzzer" in said
+    assert "journal.path: journal.db depends on the folder" in said
+    file.write_text(FIRST_HALL, encoding="utf-8")
+    assert "no lamp or buzzer" not in "\n".join(warnings(load(file)))
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
