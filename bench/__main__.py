@@ -60,8 +60,8 @@ DRAIN_WITHIN_SECONDS = 180.0
 
 
 async def measure_commands(disk: Path, size: Size) -> AsyncIterator[Row]:
-    found = await commands.measure_all(disk, (0, size.past_tickets), size.seconds, size.rounds)
-    for row in report.command_rows(found):
+    rates = await commands.measure_all(disk, (0, size.past_tickets), size.seconds, size.rounds)
+    for row in report.command_rows(rates):
         yield row
 
 

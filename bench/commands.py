@@ -7,19 +7,22 @@ journal after years.
 """
 
 import asyncio
+import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
-from bench.past import TICKETS_A_DAY, WINDOWS, fill, plan, visit
+from bench.past import TICKETS_A_DAY, WINDOWS, fill, plan, texts_of_a_day, visit
 from contract.commands import OpenDay, Refusal, SignOn
 from edge import snapshot
 from edge.bootstrap import restore
 from edge.clock import SystemClock
 from edge.controller import Controller
+from edge.journal.database import PRAGMAS
 from edge.journal.journal import Journal
 from edge.queue.day import business_day
 from edge.ulid import new_ulid
@@ -56,6 +59,22 @@ class Throughput:
     per_second: float
 
 
+def bare_sqlite(path: Path, seconds: float) -> float:
+    """Commits per second where nothing is done but to keep events: one thread, one table, the
+    journal's pragmas, one event in each. What one caller could reach at most on this disk."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        for pragma in PRAGMAS:
+            database.execute(pragma)
+        database.execute("CREATE TABLE events (position INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+        done, started = 0, time.perf_counter()
+        for text in cycle(texts_of_a_day(HALL)):
+            database.execute("INSERT INTO events (body) VALUES (?)", (text,))
+            done += 1
+            if time.perf_counter() - started >= seconds:
+                break
+        return done / (time.perf_counter() - started)
+
+
 async def measure(path: Path, callers: int, past_tickets: int, seconds: float) -> Throughput:
     async with opened(path) as controller:
         end = time.perf_counter() + seconds
@@ -75,11 +94,16 @@ async def measure(path: Path, callers: int, past_tickets: int, seconds: float) -
         return Throughput(callers, past_tickets, done / (time.perf_counter() - started))
 
 
-async def measure_all(
-    disk: Path, pasts: tuple[int, ...], seconds: float, rounds: int
-) -> list[Throughput]:
-    """The best of ``rounds`` for each past, in tickets, with 1 and with 32 callers. The pasts take
-    turns, so that whatever else the machine does meets all of them."""
+@dataclass(frozen=True)
+class Rates:
+    bare_per_second: float
+    found: list[Throughput]
+
+
+async def measure_all(disk: Path, pasts: tuple[int, ...], seconds: float, rounds: int) -> Rates:
+    """The best of ``rounds`` for each past, in tickets, with 1 and with 32 callers, and of SQLite
+    alone. They take turns, so that whatever else the machine does meets all of them."""
+    bare = 0.0
     best: dict[tuple[int, int], Throughput] = {}
     with tempfile.TemporaryDirectory(dir=disk, prefix=".bench-") as folder:
         paths = {tickets: Path(folder) / f"journal-{tickets}.db" for tickets in pasts}
@@ -88,10 +112,12 @@ async def measure_all(
                 days = -(-tickets // TICKETS_A_DAY)
                 await asyncio.to_thread(fill, path, HALL, days=days, acked=False)
         for callers in (1, WINDOWS):
-            for _ in range(rounds):
+            for turn in range(rounds):
+                alone = Path(folder) / f"bare-{callers}-{turn}.db"
+                bare = max(bare, await asyncio.to_thread(bare_sqlite, alone, seconds))
                 for tickets, path in paths.items():
                     found = await measure(path, callers, tickets, seconds)
                     key = (callers, tickets)
                     if key not in best or found.per_second > best[key].per_second:
                         best[key] = found
-    return list(best.values())
+    return Rates(bare, list(best.values()))

@@ -90,6 +90,12 @@ def fill(path: Path, hall: HallId, *, days: int, acked: bool) -> int:
     return position
 
 
+def texts_of_a_day(hall: HallId) -> list[str]:
+    """The events of a day, as they stand in a journal."""
+    model = _ModelDay(hall, new_ulid(), datetime.now(UTC).date())
+    return [line.body for line in model.lines]
+
+
 @dataclass(frozen=True)
 class _Line:
     body: str
@@ -105,7 +111,7 @@ class _ModelDay:
         self.numbers = [event.number for event in events if isinstance(event, TicketIssued)]
         self._day = day.isoformat()
         self._epoch = epoch
-        self._lines = [
+        self.lines = [
             _Line(
                 to_json(event, hall=hall, epoch=epoch, seq=seq),
                 seq,
@@ -117,7 +123,7 @@ class _ModelDay:
     def copied(self, day: date, behind: int) -> Iterator[str]:
         """The texts of the day's events, as they stand behind that position."""
         that_day, tail = day.isoformat(), f"{behind % 10**7:07}"
-        for line in self._lines:
+        for line in self.lines:
             seq = behind + line.seq
             yield (
                 line.body.replace(f"{self._epoch}.{line.seq}", f"{self._epoch}.{seq}", 1)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,19 @@ def test_make_help_lists_every_target() -> None:
     assert "--help" in run("make", "help"), "how the demo's own options are found"
 
 
+@pytest.fixture(scope="module")
+def installed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each part alone, by the commands of systemd/README.md; the folders of their programs."""
+    folders = {part: tmp_path_factory.mktemp("alone") / part for part in ("edge", "sync")}
+    with ThreadPoolExecutor() as both:
+        made = {
+            part: both.submit(installed_alone, tree, part, folder)
+            for part, folder in folders.items()
+        }
+    return {part: each.result() for part, each in made.items()}
+
+
 def installed_alone(tree: Path, part: str, folder: Path) -> Path:
-    """The environment that systemd/README.md's commands make for ``part``; its programs' folder."""
     text = (tree / "systemd/README.md").read_text(encoding="utf-8")
     commands = re.findall(
         rf"^python3 -m venv (/opt/nowserving/{part})\n/opt/nowserving/{part}/bin/pip (install .*)$",
@@ -117,8 +129,10 @@ def importable(programs: Path, *modules: str) -> list[str]:
     return found
 
 
-def test_the_edge_is_installed_without_the_centre(tree: Path, tmp_path: Path) -> None:
-    programs = installed_alone(tree, "edge", tmp_path / "edge")
+def test_the_edge_is_installed_without_the_centre(
+    installed: dict[str, Path], tmp_path: Path
+) -> None:
+    programs = installed["edge"]
     assert importable(
         programs, "edge", "contract", "cloud_sync", "aiohttp", "simulator", "bench", "tests"
     ) == ["edge", "contract"]
@@ -142,9 +156,9 @@ def test_the_edge_is_installed_without_the_centre(tree: Path, tmp_path: Path) ->
 
 
 def test_the_centre_is_installed_without_the_edge_and_its_devices(
-    tree: Path, tmp_path: Path
+    installed: dict[str, Path], tmp_path: Path
 ) -> None:
-    programs = installed_alone(tree, "sync", tmp_path / "sync")
+    programs = installed["sync"]
     assert importable(
         programs, "cloud_sync", "contract", "edge", "gpiozero", "serial", "simulator", "bench"
     ) == ["cloud_sync", "contract"]
