@@ -225,7 +225,9 @@ class ModbusBus:
             try:
                 await self._serve(link)
             except asyncio.CancelledError:
-                await self._say_goodbye(link)
+                # In a task of its own: until Python 3.11.5, time-outs within one that is cancelled
+                # end as cancellations.
+                await asyncio.shield(asyncio.create_task(self._say_goodbye(link)))
                 raise
             finally:
                 link.close()

@@ -15,7 +15,7 @@ MAX_WAITING = 16
 """Presses of one keypad that may wait; somebody who leans on all keys fills it."""
 
 LEAN_KEYS = 3
-LEAN_SECONDS = 0.06
+LEAN_SECONDS = 0.02
 """So many different keys within this are an elbow, not a wish."""
 
 ACCEPTED = "accepted"

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from contract.names import DeviceStatus, Language, VoidReason
+from edge.drivers import escpos_printer
 from edge.drivers.escpos import BARRIER, CLEAR_BUFFERS, INITIALISE
 from edge.drivers.escpos_printer import EscposConfig, EscposPrinter
 from edge.drivers.health import OncePerChange
@@ -561,24 +562,28 @@ class Deaf(Scripted):
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x80"], ids=["lost", "garbled"])
-async def test_an_answer_that_was_lost_is_asked_for_again(plug: Plug, answer: bytes) -> None:
+async def test_an_answer_that_was_lost_is_asked_for_again(
+    plug: Plug, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(escpos_printer, "_LOST_SECONDS", 0.2)
     async with served(plug.path) as (printer, statuses):
         far = Deaf(plug)
         far.first_answer = answer
         await statuses.reach(DeviceStatus.ONLINE)
         assert await outcome(print_soon(printer)) == OK
-        assert printer.counters()["barriers_repeated"] == 1
+        assert printer.counters()["barriers_repeated"] >= 1
         assert await outcome(print_soon(printer, replace(SLIP, number="A013"))) == OK
 
 
 async def test_a_printer_that_was_silent_meanwhile_is_not_asked_again_for_what_it_forgot(
-    plug: Plug,
+    plug: Plug, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was switched off and on: it would answer, and has no ticket any more."""
+    monkeypatch.setattr(escpos_printer, "_LOST_SECONDS", 0.2)
     async with served(plug.path) as (printer, statuses):
         far = Deaf(plug)
         await statuses.reach(DeviceStatus.ONLINE)
-        job = print_soon(printer, seconds=7.0)
+        job = print_soon(printer, seconds=4.0)
         await until(lambda: far.barriers_seen == 1)
         far.lies = [b"", b""]  # both questions of one poll
         assert await outcome(job) == UNCONFIRMED
