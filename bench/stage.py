@@ -1,7 +1,6 @@
 """A whole hall to be measured: real processes, virtual devices on real wires."""
 
 import asyncio
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from simulator import layout
 from simulator.broker import plan_broker
 from simulator.fittings import Fittings
 from simulator.layout import Places, Wiring
+from simulator.ports import free_ports
 from simulator.processes import Program, stop_in_order
 
 ENDLESSLY_FAST_MM_PER_SECOND = 1e6
@@ -23,16 +23,13 @@ TURNAROUND_SECONDS = 0.001
 
 
 class Stage:
-    """A hall's controller, its broker and its centre, to be started in any order.
-
-    ``fittings`` are plugged in already: their ports would else be taken for free ones.
-    """
+    """A hall's controller, its broker and its centre, to be started in any order."""
 
     def __init__(self, places: Places, fittings: Fittings) -> None:
         self.places = places
         self.fittings = fittings
         directory = places.directory
-        port, websocket_port, self._page_port = _free_ports(3)
+        port, websocket_port, self._page_port = free_ports(0, 0, 0)
         self.plan = plan_broker(
             directory / "broker", hall=layout.HALL, port=port, websocket_port=websocket_port
         )
@@ -135,11 +132,3 @@ async def _plug_in(fittings: Fittings) -> None:
     for bus in fittings.buses.values():
         bus.endpoint.set_faults(baud=layout.BAUD)  # as slow as the wire, without any fault
         bus.turnaround_seconds = TURNAROUND_SECONDS
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]

@@ -15,8 +15,9 @@ from typing import TextIO
 from simulator import layout
 from simulator.broker import KINDS, NoBroker
 from simulator.demo import DemoOptions, EndedEarly, run_demo
-from simulator.hall import HallOptions, clean_environment, free_ports
+from simulator.hall import HallOptions, clean_environment
 from simulator.layout import MAX_SPEED, MIN_SPEED
+from simulator.ports import free_ports
 from simulator.processes import ProgramFailed
 from simulator.truth import Verdict
 

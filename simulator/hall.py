@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections import deque
@@ -28,6 +27,7 @@ from simulator.layout import MAX_SPEED, MIN_SPEED, Places, Wiring
 from simulator.ledger import Ledger
 from simulator.panels import Panel
 from simulator.people import People
+from simulator.ports import free_ports
 from simulator.processes import Program, stop_in_order
 from simulator.tasks import in_background
 
@@ -558,21 +558,6 @@ def _program(program: Program) -> dict[str, Any]:
         "rss_mb": round(program.rss_bytes() / 1e6, 1),
         "failures": list(program.failures),
     }
-
-
-def free_ports(*wishes: int) -> list[int]:
-    """Ports that nobody has now, all different: those that are wished for (0: any) where free."""
-    sockets: list[socket.socket] = []
-    try:
-        for wish in wishes:
-            try:
-                sockets.append(socket.create_server(("127.0.0.1", wish)))
-            except OSError:
-                sockets.append(socket.create_server(("127.0.0.1", 0)))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
 
 
 def clean_environment() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from messaging.broker import Role, TlsListener, write_broker_config
 from messaging.session import MqttConfig
+from simulator.ports import free_ports
 
 USERS: dict[str, tuple[str, Role]] = {
     "hall-a": ("secret-of-hall-a", Role.HALL),
@@ -28,13 +28,6 @@ def mosquitto_path() -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 class Broker:
     """A mosquitto process that keeps its ports and its data over stops and starts."""
 
@@ -46,8 +39,7 @@ class Broker:
     ) -> None:
         self.directory = directory
         self.users = users
-        self.port = free_port()
-        self.websocket_port = free_port()
+        self.port, self.websocket_port = free_ports(0, 0)
         self.log = directory / "mosquitto.log"
         self._config = write_broker_config(directory, self.port, self.websocket_port, users, tls)
         self._process: subprocess.Popen[bytes] | None = None

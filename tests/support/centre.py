@@ -15,7 +15,8 @@ import aiohttp
 from contract import topics
 from contract.documents import Ack
 from messaging.session import Session
-from tests.support.broker import Broker, free_port
+from simulator.ports import free_ports
+from tests.support.broker import Broker
 from tests.support.hall_day import EPOCH, backlog
 
 
@@ -26,7 +27,7 @@ class CentreProcess:
         """``page``: more lines for its section of the configuration."""
         directory.mkdir(parents=True, exist_ok=True)
         self.database = directory / "centre.db"
-        self.page_port = free_port()
+        (self.page_port,) = free_ports(0)
         self.log = directory / "centre.log"
         self.config = directory / "sync.toml"
         for user in ("centre", "dashboards"):

@@ -13,7 +13,8 @@ from contract.documents import HallReport
 from contract.names import Language, Presence
 from messaging.broker import Role, TlsListener
 from messaging.session import connect
-from tests.support.broker import free_port, running_broker
+from simulator.ports import free_ports
+from tests.support.broker import running_broker
 from tests.support.certificates import make_certificates
 from tests.support.real_hall import real_hall
 
@@ -35,7 +36,7 @@ async def test_a_hall_connects_with_the_example(page: str, tmp_path: Path) -> No
     (keys / "riverside.crt").rename(keys / "hall.crt")
     (keys / "riverside.key").rename(keys / "hall.key")
     listener = TlsListener(
-        free_port(), keys / "ca.crt", keys / "server.crt", keys / "server.key", "127.0.0.1"
+        free_ports(0)[0], keys / "ca.crt", keys / "server.crt", keys / "server.key", "127.0.0.1"
     )
     example = toml_in(page, "[uplink.tls]")
     uplink = example[example.index("[uplink]") :]

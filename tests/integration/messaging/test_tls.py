@@ -17,7 +17,8 @@ from messaging.broker import (
     render_config,
 )
 from messaging.session import MqttConfig, PublishRefused, SessionLost, TlsConfig, connect
-from tests.support.broker import USERS, free_port, mosquitto_path, running_broker
+from simulator.ports import free_ports
+from tests.support.broker import USERS, mosquitto_path, running_broker
 from tests.support.certificates import make_certificates
 
 
@@ -25,7 +26,7 @@ async def test_a_hall_is_who_its_certificate_says(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     make_certificates(keys, "ca", "server", "hall-a")
     make_certificates(keys, "stranger", "hall-b")
-    port = free_port()
+    port = free_ports(0)[0]
     listener = TlsListener(
         port, keys / "ca.crt", keys / "server.crt", keys / "server.key", address="127.0.0.1"
     )
@@ -75,7 +76,7 @@ async def test_the_production_file_works_beside_debians_own(tmp_path: Path) -> N
     text = render_config(production).replace(str(production.directory), str(places))
     ports = {}
     for port in (production.port, production.websocket_port, production.tls.port):
-        ports[port] = free_port()
+        ports[port] = free_ports(0)[0]
         text = text.replace(f"listener {port} ", f"listener {ports[port]} ")
     (places / "acl").write_text(render_acl(PRODUCTION_USERS))
     (places / "passwords").write_text(f"centre:{hash_password('c')}\n")

@@ -5,7 +5,7 @@ import sqlite3
 import aiohttp
 
 from cloud_sync.web import PageSettings, ServiceHealth, serve
-from tests.support.broker import free_port
+from simulator.ports import free_ports
 
 SETTINGS = PageSettings(websocket_port=9001, websocket_url=None, username="u", password="p")
 
@@ -14,7 +14,7 @@ async def test_a_database_that_can_not_be_read_is_said_by_healthz() -> None:
     async def health() -> ServiceHealth:
         raise sqlite3.OperationalError("disk I/O error")
 
-    port = free_port()
+    port = free_ports(0)[0]
     async with (
         serve("127.0.0.1", port, SETTINGS, health),
         aiohttp.ClientSession() as client,
