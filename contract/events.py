@@ -16,6 +16,7 @@ from contract.names import (
     DeviceStatus,
     Language,
     Moment,
+    NumberPrefix,
     Rating,
     Seconds,
     ServiceId,
@@ -92,6 +93,23 @@ class DayClosed(HallEvent):
 
     type: ClassVar[str] = "hall.day.closed.v1"
     business_day: BusinessDay
+
+
+class NumberRun(Tolerant):
+    """Numbers of one prefix, from the first to the last."""
+
+    prefix: NumberPrefix
+    first: Annotated[int, Field(ge=1)]
+    last: Annotated[int, Field(ge=1)]
+
+
+class NumbersLeftOut(HallEvent):
+    """Nobody gets these numbers on this day: they may be on somebody's paper that the journal,
+    an old copy that was put back, does not know of."""
+
+    type: ClassVar[str] = "hall.numbers.left-out.v1"
+    business_day: BusinessDay
+    runs: tuple[NumberRun, ...]
 
 
 class DeviceChanged(HallEvent):
@@ -255,6 +273,7 @@ class WindowClosed(WindowEvent):
 
 Event = Union[
     ControllerStarted,
+    NumbersLeftOut,
     DayOpened,
     DayClosed,
     DeviceChanged,

@@ -30,6 +30,9 @@ CommandId = Annotated[str, StringConstraints(pattern=ULID_PATTERN)]
 TicketNumber = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}[0-9]{1,5}$")]
 """What is printed and called: prefix and number, e.g. ``A012``. Starts anew each business day."""
 
+NumberPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
+"""The letters of a ticket number."""
+
 WindowNumber = Annotated[int, Field(ge=1, le=999)]
 """The number of a counter (窗口)."""
 

@@ -21,6 +21,7 @@ from edge.hardware import Hardware, units_of
 from edge.health import Health, counters_of, state_document
 from edge.journal.errors import JournalDamaged
 from edge.journal.journal import Journal
+from edge.old_copy import leave_out_numbers
 from edge.queue.apply import apply
 from edge.queue.machines import ImpossibleEvent
 from edge.queue.numbers import spent_by
@@ -66,6 +67,8 @@ async def run_hall(config: HallConfig, clock: Clock, stop: asyncio.Event) -> Non
         )
     journal = await Journal.open(config.journal.path, hall=config.hall.id, new_epoch=new_ulid)
     try:
+        if journal.was_put_back:
+            await journal.start_new_epoch()
         state, position = await restore(journal)
         hall = Hall(
             config, clock, journal, Controller(config.plan(), state, position, journal, clock)
@@ -159,6 +162,13 @@ class Hall:
         await wind_up_removed_windows(self._controller)
         await wind_up_removed_services(self._controller)
         await self._days.check()
+        if self._journal.was_put_back:
+            await self._leave_out_numbers()
+            await self._journal.settle()
+
+    async def _leave_out_numbers(self, lost_events: int = 0) -> None:
+        since = self._journal.ended_at
+        await leave_out_numbers(self._controller, self._clock.now(), since, lost_events)
 
     async def _serve(self, stop: asyncio.Event, writer: "asyncio.Task[None]") -> None:
         """Everything that works side by side. One that fails ends all: a half hall is no hall, and
@@ -281,6 +291,7 @@ class Hall:
             mqtt=mqtt,
             state_document=self._document,
             submit=self._controller.submit,
+            on_old_copy=self._leave_out_numbers,
             clock=self._clock,
             random=SystemRandom(),
             heartbeat_seconds=section.heartbeat_seconds,

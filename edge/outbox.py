@@ -66,7 +66,7 @@ class Outbox:
         self.confirmed = acked
         self.resends = 0
         self._pace = pace
-        self._perhaps_sent = perhaps_sent
+        self._perhaps_sent = self._sent_before = perhaps_sent
         self._backlog = self._backlog_end = self._live_from = self._live = acked
         self._allowed = pace.unconfirmed_events
         self._resend_after = pace.resend_after_seconds
@@ -78,6 +78,7 @@ class Outbox:
     def connected(self, head: int, now: float) -> None:
         """A new connection: what happens from now on is live, the rest is backlog."""
         self._live = head
+        self._sent_before = self._perhaps_sent
         self._begin_backlog(now)
 
     def _begin_backlog(self, now: float) -> None:
@@ -134,9 +135,12 @@ class Outbox:
 
     # --- the centre answers, or does not ----------------------------------------------------
 
-    def ack(self, seq: int, *, resend: bool, now: float) -> Answer:
-        """The centre keeps everything up to ``seq``, and may ask for what comes behind it."""
-        if seq > self._perhaps_sent:
+    def ack(self, seq: int, *, resend: bool, now: float, retained: bool = False) -> Answer:
+        """The centre keeps everything up to ``seq``, and may ask for what comes behind it.
+
+        ``retained``: it said so before this connection was made.
+        """
+        if seq > (self._sent_before if retained else self._perhaps_sent):
             return Answer.IMPOSSIBLE
         progress = seq > self.confirmed
         if progress:

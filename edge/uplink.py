@@ -10,7 +10,7 @@ Events may arrive twice or out of order; the centre tells them by (hall, epoch, 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Protocol
 
@@ -83,14 +83,18 @@ class Uplink:
         mqtt: MqttConfig,
         state_document: Callable[[], HallReport],
         submit: Submit,
+        on_old_copy: Callable[[int], Awaitable[None]],
         clock: Clock,
         random: Random,
         heartbeat_seconds: float = 15.0,
         pace: Pace | None = None,
     ) -> None:
+        """``on_old_copy(lost_events)``: the centre knows so many events, at most, that this journal
+        has lost; it has begun a new epoch."""
         self._hall = hall
         self._journal = journal
         self._mqtt = mqtt
+        self._on_old_copy = on_old_copy
         self._state_document = state_document
         self._heartbeat_seconds = heartbeat_seconds
         self._pace = pace or Pace()
@@ -261,7 +265,7 @@ class Uplink:
         if ack.epoch != self._journal.epoch:
             self._on_ack_of_another_epoch(ack, retained=message.retain)
         else:
-            await self._on_ack_of_ours(ack, connection)
+            await self._on_ack_of_ours(ack, connection, retained=message.retain)
 
     def _on_ack_of_another_epoch(self, ack: Ack, *, retained: bool) -> None:
         """What the broker kept, or a centre asks for at its start, may be of this hall's past.
@@ -277,9 +281,9 @@ class Uplink:
             "another journal a minute ago, it may be that one's last events.)"
         )
 
-    async def _on_ack_of_ours(self, ack: Ack, connection: "_Connection") -> None:
+    async def _on_ack_of_ours(self, ack: Ack, connection: "_Connection", *, retained: bool) -> None:
         now = asyncio.get_running_loop().time()
-        answer = self._outbox.ack(ack.seq, resend=ack.resend, now=now)
+        answer = self._outbox.ack(ack.seq, resend=ack.resend, retained=retained, now=now)
         if answer is Answer.IMPOSSIBLE:
             _count(self._counts, "acks_impossible", f"{ack}, our head is {self._journal.head}")
             if self._may_begin_new_epoch(now):
@@ -325,6 +329,7 @@ class Uplink:
             discovery,
         )
         self._epochs_left.add(self._journal.epoch)
+        lost_events = max(0, discovery.seq - self._journal.acked)
         try:
             await self._journal.start_new_epoch()
         except JournalError as error:  # the next connection finds it out again
@@ -333,6 +338,7 @@ class Uplink:
         self._counts["new_epochs"] += 1
         self._new_epoch_at = asyncio.get_running_loop().time()
         self._outbox = self._new_outbox(perhaps_sent=0)
+        await self._on_old_copy(lost_events)
 
     def _new_outbox(self, perhaps_sent: int) -> Outbox:
         return Outbox(acked=self._journal.acked, perhaps_sent=perhaps_sent, pace=self._pace)
@@ -473,6 +479,7 @@ class _JournalIsOldCopy(Exception):
             f"the centre has events up to {seq} of this journal's epoch that were never sent from "
             "here: this journal is an old copy that was put back"
         )
+        self.seq = seq
 
 
 _COUNTER_OF = {

@@ -2,11 +2,12 @@
 
 import fcntl
 import os
+import re
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -30,7 +31,31 @@ PRAGMAS = (
 BUSY_SECONDS = 0.2
 """So long a foreign lock is waited for: the journal has one writer, and a press wants an answer."""
 
-_MARK = b"There is a journal beside this file. Where it is lost, remove this file to begin anew.\n"
+_MARK = "There is a journal beside this file. Where it is lost, remove this file to begin anew."
+_COMPANION_BYTES = 256
+"""Written at once and never shortened: whoever finds it after a power cut finds all or nothing."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """What the lock's file knows of the journal beside it."""
+
+    inode: int
+    """Of the journal's file."""
+    lives: tuple[str, ...]
+    """Names that its present life may have: two while one is being exchanged for the other."""
+
+    def to_bytes(self) -> bytes:
+        text = "\n".join([_MARK, f"inode {self.inode}", *(f"life {life}" for life in self.lives)])
+        return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n"
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self | None:
+        """``None`` where it does not say."""
+        text = content.decode("ascii", errors="replace")
+        inode = re.search(r"^inode ([0-9]+)$", text, re.MULTILINE)
+        lives = re.findall(r"^life ([0-9a-f]+) *$", text, re.MULTILINE)
+        return cls(int(inode[1]), tuple(lives)) if inode and lives else None
 
 
 @dataclass(frozen=True)
@@ -45,6 +70,8 @@ class Contents:
     """Position up to which the centre keeps everything."""
     position: int
     """Position of the newest event."""
+    life: str = ""
+    """See ``Companion``; empty for a file that no controller has opened yet."""
 
 
 class FileLock:
@@ -73,11 +100,15 @@ class FileLock:
         """Whether there has been a journal beside it."""
         return os.fstat(self._fd).st_size > 0
 
-    def mark_used(self) -> None:
-        """From now on a journal that is not there is a loss, and no first start."""
-        if not self.was_used():
-            os.write(self._fd, _MARK)
-            os.fsync(self._fd)
+    def companion(self) -> Companion | None:
+        """What it knows of the journal; ``None`` where there was none, or it can't be read."""
+        return Companion.from_bytes(os.pread(self._fd, _COMPANION_BYTES, 0))
+
+    def remember(self, companion: Companion) -> None:
+        """From now on a journal that is not there is a loss, and another one is a copy. Raises
+        ``OSError``."""
+        os.pwrite(self._fd, companion.to_bytes(), 0)
+        os.fsync(self._fd)
 
     def release(self) -> None:
         os.close(self._fd)
@@ -128,11 +159,12 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
                 )
             _check_tail(connection, path, contents)
             _read_guards(connection)
+            (life,) = connection.execute("SELECT life FROM journal").fetchone()
         finally:
             connection.close()
     except sqlite3.Error as error:
         raise named(error, path) from error
-    return contents
+    return replace(contents, life=life)
 
 
 def introduce(connection: sqlite3.Connection, hall: HallId, epoch: Epoch, base: int) -> None:

@@ -9,10 +9,11 @@ import asyncio
 import hashlib
 import logging
 import os
+import secrets
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -23,8 +24,21 @@ from pydantic import ValidationError
 from contract.envelope import SEQUENCE_DIGITS, CloudEvent, UnknownEventType, to_json
 from contract.events import HallEvent, TicketEvent
 from contract.names import BusinessDay, Epoch, HallId, TicketNumber
-from edge.journal.database import BUSY_SECONDS, PRAGMAS, Contents, FileLock, open_or_create
-from edge.journal.errors import JournalDamaged, JournalError, JournalMissing, named
+from edge.journal.database import (
+    BUSY_SECONDS,
+    PRAGMAS,
+    Companion,
+    Contents,
+    FileLock,
+    open_or_create,
+)
+from edge.journal.errors import (
+    JournalDamaged,
+    JournalError,
+    JournalFull,
+    JournalMissing,
+    named,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +47,8 @@ ACKED_IS_WRITTEN_EVERY_SECONDS = 30.0
 
 _CHUNK = 500
 """Events in memory at once when many are gone through."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 _BEHIND_ALL_DAYS = ":"
 """Sorts behind every digit."""
@@ -88,6 +104,12 @@ class Journal:
         self.counters: Counter[str] = Counter()
         self._file_lock = lock
         self._identity = _identity(path)
+        self._inode = 0 if self._identity is None else self._identity[1]
+        self._life = contents.life
+        self.was_put_back = self._is_copy()
+        """It is an old copy, or came from elsewhere: see ``edge.old_copy``. Until ``settle``."""
+        self.ended_at = _LONG_AGO
+        """When the last event happened that was there at the start."""
         self._database = database
         self._new_epoch = new_epoch
         self._base = contents.base
@@ -115,12 +137,59 @@ class Journal:
                     "so whoever waits in the hall must take a new one, and hand in the old one"
                 )
             contents = await asyncio.to_thread(open_or_create, path, hall, new_epoch)
-            lock.mark_used()
             database = await _connect(path)
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock, database, contents, new_epoch)
+        journal = cls(path, lock, database, contents, new_epoch)
+        try:
+            journal.ended_at = await journal._newest_at()
+            if not journal.was_put_back:
+                await journal._renew_life()
+        except BaseException:
+            await journal._close()
+            raise
+        return journal
+
+    # --- copies -----------------------------------------------------------------------------
+
+    def _is_copy(self) -> bool:
+        """Whether the file beside knows another journal than this: its life is another, or it is
+        the same in another file. (One that was never opened is new: made by a salvage.)"""
+        known = self._file_lock.companion()
+        if not self._life:
+            return False
+        return known is None or self._life not in known.lives or known.inode != self._inode
+
+    async def _newest_at(self) -> datetime:
+        async for _, event in self.events_since(self._position - 1):
+            return event.at.wall
+        return _LONG_AGO
+
+    async def settle(self) -> None:
+        """What is to be done about a journal that was put back is done, and on the disk.
+
+        Raises ``JournalFull``, ``JournalError``.
+        """
+        async with self._one_writer:
+            await self._renew_life()
+        self.was_put_back = False
+
+    async def _renew_life(self) -> None:
+        """Make whatever copies there are of this file into old ones."""
+        before, life = self._life, secrets.token_hex(16)
+        self._remember(*filter(None, (before, life)))
+        await self._run("UPDATE journal SET life = ?", (life,))
+        self._life = life
+        self._remember(life)
+
+    def _remember(self, *lives: str) -> None:
+        try:
+            self._file_lock.remember(Companion(self._inode, lives))
+        except OSError as error:
+            raise JournalFull(
+                f"{self._file_lock.path} can't be written: {error.strerror}. Make room on its disk"
+            ) from error
 
     @property
     def position(self) -> int:
@@ -387,11 +456,19 @@ class Journal:
                 await self._write_acked()
             except JournalError as error:
                 log.warning("the uplink's cursor is not on disk, it will send again: %s", error)
-            self._closed = True
             try:
-                await self._database.close()
-            finally:
-                self._file_lock.release()
+                if not self.was_put_back:
+                    await self._renew_life()
+            except JournalError as error:
+                log.warning("a copy made since the start can't be told from it: %s", error)
+            await self._close()
+
+    async def _close(self) -> None:
+        self._closed = True
+        try:
+            await self._database.close()
+        finally:
+            self._file_lock.release()
 
     async def _run(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[Any]:
         if self._closed:

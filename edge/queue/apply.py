@@ -9,6 +9,7 @@ from contract.events import (
     DayClosed,
     DayOpened,
     HallEvent,
+    NumbersLeftOut,
     TicketCalled,
     TicketCancelled,
     TicketEvent,
@@ -33,7 +34,7 @@ from contract.events import (
 )
 from contract.names import Moment, TicketState, VoidReason, WindowState
 from edge.queue.machines import HALL, TICKET, WINDOW, ImpossibleEvent
-from edge.queue.numbers import with_number
+from edge.queue.numbers import Runs, with_number, with_run
 from edge.queue.state import HallState, ServiceTimes, Ticket, Window, newest_days
 
 
@@ -70,6 +71,13 @@ def _day_closed(state: HallState, event: DayClosed) -> HallState:
         spent_on=state.spent_on,
         service_times=state.service_times,
     )
+
+
+def _left_out(state: HallState, event: NumbersLeftOut) -> HallState:
+    spent: dict[str, Runs] = {}
+    for run in event.runs:
+        spent[run.prefix] = with_run(spent.get(run.prefix, ()), run.first, run.last)
+    return state.with_spent(event.business_day, spent)
 
 
 def _issued(state: HallState, event: TicketIssued) -> HallState:
@@ -250,6 +258,7 @@ def _released(state: HallState, window: Window) -> HallState:
 
 
 _EFFECTS: dict[type[HallEvent], Callable[[HallState, Any], HallState]] = {
+    NumbersLeftOut: _left_out,
     DayOpened: _day_opened,
     DayClosed: _day_closed,
     TicketIssued: _issued,

@@ -7,8 +7,9 @@ import socket
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 from edge.drivers.keys import STABLE_SECONDS
 from simulator.devices import (
@@ -158,14 +159,24 @@ class RealHall:
 
     def events(self, kind: str) -> int:
         """How many events of a type the journal's file has now."""
-        database = sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True)
-        try:
-            (count,) = database.execute(
-                "SELECT count(*) FROM events WHERE body ->> 'type' = ?", (f"hall.{kind}.v1",)
-            ).fetchone()
-        finally:
-            database.close()
-        return int(count)
+        return int(
+            self._in_journal(
+                "SELECT count(*) FROM events WHERE body ->> 'type' = ?", f"hall.{kind}.v1"
+            )[0]
+        )
+
+    def at(self) -> tuple[str, int]:
+        """The epoch and the seq of the journal's newest event."""
+        epoch, head = self._in_journal(
+            "SELECT epoch, (SELECT max(position) FROM events) - base FROM epochs"
+            " ORDER BY epochs.number DESC LIMIT 1"
+        )
+        return str(epoch), int(head)
+
+    def _in_journal(self, query: str, *values: str) -> tuple[Any, ...]:
+        with closing(sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True)) as database:
+            row: tuple[Any, ...] = database.execute(query, values).fetchone()
+        return row
 
     async def press(self, window: int, key: str) -> str:
         """Press a caller's key; the lamp that answers."""

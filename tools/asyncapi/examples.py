@@ -13,7 +13,7 @@ from contract.documents import (
     ServiceLive,
     WindowStatus,
 )
-from contract.events import EVENT_TYPES, HallEvent, Place
+from contract.events import EVENT_TYPES, HallEvent, NumberRun, Place
 from contract.names import (
     CancelReason,
     DeviceStatus,
@@ -53,6 +53,7 @@ _VALUES: dict[str, Any] = {
     "p90_seconds": 780.0,
     "place": Place(anchor=12),
     "rating": Rating.VERY_SATISFIED,
+    "runs": (NumberRun(prefix="A", first=13, last=74),),
     "service": "payment",
     "service_seconds": 312.5,
     "status": DeviceStatus.PAPER_LOW,

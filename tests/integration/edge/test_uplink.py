@@ -139,12 +139,17 @@ class Hall:
         self.pace = pace
         self.clock = ManualClock(START)
         self.commands: list[Command] = []
+        self.lost_events: list[int] = []
+        """As often as the centre had events that the journal had not, so many."""
         self.written = 0
         self.new_epoch = epochs()
         self.heartbeat_seconds = 15.0
         self.protocol = 5
         self.bug: Exception | None = None
         """What goes wrong when the hall is asked how it is."""
+
+    async def on_old_copy(self, lost_events: int) -> None:
+        self.lost_events.append(lost_events)
 
     async def submit(self, command: Command) -> Sequence[HallEvent] | Refusal:
         self.commands.append(command)
@@ -180,6 +185,7 @@ class Hall:
             mqtt=self.broker.client(HALL, protocol=self.protocol),
             state_document=self.document,
             submit=self.submit,
+            on_old_copy=self.on_old_copy,
             clock=self.clock,
             random=Random(1),
             heartbeat_seconds=self.heartbeat_seconds,
@@ -532,21 +538,22 @@ async def test_a_journal_put_back_from_an_old_copy_sends_what_is_new_under_a_new
         await centre.until(hall.all_acked)
         old_epoch = hall.journal.epoch
     hall.path.write_bytes(copy)
-    async with hall.with_journal():
-        assert (hall.journal.epoch, hall.journal.head) == (old_epoch, 100)
-        await hall.journal.append([device(f"after the return {n}") for n in range(30)])
     async with hall.running():
+        # More than the centre has, before it can tell: the connection takes longer than this.
+        await hall.journal.append([device(f"after the return {n}") for n in range(90)])
+        assert (hall.journal.epoch, hall.journal.head) == (old_epoch, 190)
         await centre.until(lambda: hall.journal.epoch != old_epoch and hall.all_acked())
         new_epoch = hall.journal.epoch
-        assert hall.journal.head == 30
+        assert hall.journal.head == 90
         await hall.journal.append([device("and goes on")])
         hall.uplink.notify()
-        await centre.until(lambda: hall.all_acked() and hall.journal.head == 31)
+        await centre.until(lambda: hall.all_acked() and hall.journal.head == 91)
         assert hall.uplink.counters()["uplink_new_epochs"] == 1
-    assert centre.details == [*(f"after the return {n}" for n in range(30)), "and goes on"]
+        assert hall.lost_events == [50]
+    assert centre.details == [*(f"after the return {n}" for n in range(90)), "and goes on"]
     # What the centre knew before is untouched.
     assert centre.seq(old_epoch) == 150
-    assert centre.seq(new_epoch) == 31
+    assert centre.seq(new_epoch) == 91
 
 
 async def test_a_centre_that_errs_can_not_have_the_journal_renumbered_for_ever(

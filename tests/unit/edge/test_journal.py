@@ -2,10 +2,13 @@
 # ruff: noqa: ASYNC240 - a test looks at files while nothing else runs
 
 import asyncio
+import errno
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +27,7 @@ from edge.journal import (
     Journal,
     JournalDamaged,
     JournalError,
+    JournalFull,
     JournalGuardViolated,
     JournalLocked,
     JournalMissing,
@@ -538,6 +542,105 @@ async def test_a_first_start_that_was_cut_off_before_there_was_a_journal_is_stil
     FileLock(path).release()
     await opened_and_closed(path)
     assert path.exists()
+
+
+def put_back_in_place(copy: Path, path: Path) -> None:
+    path.write_bytes(copy.read_bytes())
+
+
+def put_back_as_a_file(copy: Path, path: Path) -> None:
+    path.unlink()
+    put_back_in_place(copy, path)
+
+
+def put_back_on_a_new_card(copy: Path, path: Path) -> None:
+    put_back_as_a_file(copy, path)
+    path.with_name(path.name + ".lock").unlink()
+
+
+def put_back_with_a_lock_of_long_ago(copy: Path, path: Path) -> None:
+    put_back_as_a_file(copy, path)
+    path.with_name(path.name + ".lock").write_text("There is a journal beside this file.\n")
+
+
+@pytest.mark.parametrize(
+    "put_back",
+    [
+        put_back_in_place,
+        put_back_as_a_file,
+        put_back_on_a_new_card,
+        put_back_with_a_lock_of_long_ago,
+    ],
+)
+async def test_a_copy_that_was_put_back_is_told_from_the_journal_until_it_is_settled(
+    tmp_path: Path, put_back: Callable[[Path, Path], None]
+) -> None:
+    path, copy = tmp_path / "journal.db", tmp_path / "copy"
+    async with journal_at(path) as journal:
+        await journal.append([device("in the copy")])
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        await journal.append([device("behind it")])
+    put_back(copy, path)
+    for _ in range(2):
+        async with journal_at(path) as journal:
+            assert journal.was_put_back
+            assert journal.ended_at == device("in the copy").at.wall
+    async with journal_at(path) as journal:
+        await journal.settle()
+        assert not journal.was_put_back
+    async with journal_at(path) as journal:
+        assert not journal.was_put_back
+
+
+async def test_a_journal_that_goes_on_after_a_kill_is_no_copy(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
+    await journal._close()  # without what a clean stop writes
+    async with journal_at(path) as journal:
+        assert not journal.was_put_back
+
+
+@pytest.mark.parametrize("writes", range(3))
+async def test_a_start_that_is_cut_off_leaves_no_copy_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """A life is exchanged in three writes: to the lock's file, the journal, the lock's file."""
+    path = tmp_path / "journal.db"
+    await opened_and_closed(path)
+    left = iter([None] * writes)
+    with monkeypatch.context() as patch:
+        for owner, name in ((FileLock, "remember"), (Journal, "_run")):
+            patch.setattr(owner, name, _cut_off_when_used_up(getattr(owner, name), left))
+        with pytest.raises(_CutOff):
+            await opened_and_closed(path)
+    async with journal_at(path) as journal:
+        assert not journal.was_put_back
+
+
+class _CutOff(BaseException):
+    pass
+
+
+def _cut_off_when_used_up(write: Any, left: Iterator[None]) -> Any:
+    def cut_off(self: Any, *arguments: Any) -> Any:
+        is_write = not isinstance(arguments[0], str) or arguments[0].startswith("UPDATE")
+        if is_write and next(left, _CutOff) is _CutOff:
+            raise _CutOff
+        return write(self, *arguments)
+
+    return cut_off
+
+
+async def test_a_lock_file_that_can_not_be_written_is_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", no_room)
+    with pytest.raises(JournalFull, match=r"journal\.db\.lock can't be written: No space left"):
+        await opened_and_closed(tmp_path / "journal.db")
 
 
 async def test_a_press_does_not_wait_for_somebody_elses_lock(tmp_path: Path) -> None:

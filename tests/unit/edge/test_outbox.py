@@ -162,6 +162,17 @@ def test_an_ack_of_what_was_never_sent_is_impossible() -> None:
     assert fresh.ack(1, resend=False, now=0.0) is Answer.IMPOSSIBLE
 
 
+def test_what_the_centre_said_before_this_connection_can_not_be_about_what_it_sends() -> None:
+    """The hall of an old copy worked on until it had more events than the centre knows."""
+    box = outbox(head=100)
+    box.connected(160, 0.0)
+    box.live_sent(160, 0.0)
+    assert box.ack(150, resend=False, retained=True, now=0.0) is Answer.IMPOSSIBLE
+    assert box.ack(150, resend=False, now=0.0) is Answer.PROGRESS
+    box.connected(160, 1.0)
+    assert box.ack(155, resend=False, retained=True, now=1.0) is Answer.PROGRESS
+
+
 def test_a_batch_that_was_read_before_the_cursor_moved_is_not_sent() -> None:
     box = outbox(head=100)
     after, limit = box.next_backlog(100) or (0, 0)

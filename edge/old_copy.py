@@ -1,0 +1,78 @@
+"""What a hall does that finds its journal to be an old copy which was put back.
+
+What happened between the copy and its return is lost here: the centre may know it, under the seqs
+that come next, so a new epoch begins (``Journal.start_new_epoch``); and numbers that were issued
+then are on people's paper, so as many as may be are left out.
+"""
+
+import logging
+from datetime import datetime
+
+from contract.commands import Refusal
+from contract.events import NumberRun, NumbersLeftOut
+from contract.names import BusinessDay, Moment
+from edge.controller import Controller
+from edge.journal.salvage import UNKNOWN_TAIL
+from edge.queue.day import begins, business_day
+from edge.queue.numbers import Spent, next_unspent
+from edge.queue.plan import HallPlan
+from edge.queue.state import HallState
+
+log = logging.getLogger(__name__)
+
+ISSUED_PER_MINUTE = 1.0
+"""Of one service, in a hall that is very busy."""
+EVENTS_PER_TICKET = 2
+"""At least: issued and printed."""
+
+
+async def leave_out_numbers(
+    controller: Controller, now: Moment, since: datetime, lost_events: int = 0
+) -> None:
+    """Leave out the numbers that may have been issued on the days that are not over.
+
+    ``since``: the copy's last event. ``lost_events``: so many more the centre has, at least.
+    """
+    plan = controller.plan
+    days = {business_day(plan, now), controller.state.business_day or business_day(plan, now)}
+    for day in sorted(days):
+        seconds = (now.wall - max(since, begins(plan, day))).total_seconds()
+        runs = runs_left_out(plan, controller.state, day, count_left_out(seconds, lost_events))
+        event = NumbersLeftOut(at=now, business_day=day, runs=runs)
+        outcome = await controller.record(event)
+        if isinstance(outcome, Refusal):
+            log.critical("numbers that may be on somebody's paper can't be left out: %s", outcome)
+            return
+        numbers = ", ".join(f"{run.prefix}{run.first} to {run.prefix}{run.last}" for run in runs)
+        log.critical(
+            "the journal is an old copy that was put back: on %s nobody gets %s, for they may be "
+            "on somebody's paper. Where too few remain, give the service more numbers. Who was "
+            "waiting and is not in the copy must take a new number",
+            day,
+            numbers,
+        )
+
+
+def count_left_out(seconds: float, lost_events: int) -> int:
+    """How many numbers of each service may have been issued since the copy was made."""
+    tickets = (lost_events + EVENTS_PER_TICKET - 1) // EVENTS_PER_TICKET
+    return UNKNOWN_TAIL + max(0, int(seconds / 60 * ISSUED_PER_MINUTE), tickets)
+
+
+def runs_left_out(
+    plan: HallPlan, state: HallState, day: BusinessDay, count: int
+) -> tuple[NumberRun, ...]:
+    """The next ``count`` numbers of each service; half of those that it has left, at most: people
+    who come must get one."""
+    spent: Spent = state.spent if day == state.business_day else state.spent_on.get(day, {})
+    runs = []
+    for service in plan.services.values():
+        known = spent.get(service.prefix, ())
+        first = next_unspent(known, service.first_number, service.last_number)
+        if first is None:
+            continue
+        left = service.last_number - first + 1
+        last = first + min(count, left // 2) - 1
+        if last >= first:
+            runs.append(NumberRun(prefix=service.prefix, first=first, last=last))
+    return tuple(runs)

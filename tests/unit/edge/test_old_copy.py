@@ -1,0 +1,97 @@
+"""Which numbers are left out by a hall whose journal is an old copy that was put back."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from contract.events import NumbersLeftOut
+from edge.clock import ManualClock
+from edge.controller import Controller
+from edge.old_copy import count_left_out, leave_out_numbers
+from edge.queue.apply import apply
+from edge.queue.state import HallState
+from tests.support.hall import MORNING, Hall, make_plan
+from tests.support.memory_log import MemoryLog
+
+
+def a_hall(tickets: str) -> Hall:
+    hall = Hall(make_plan({1: "ab"}))
+    for service in tickets:
+        hall.take_number(service)
+    return hall
+
+
+async def left_out(hall: Hall, *, ago: timedelta, lost_events: int = 0) -> list[NumbersLeftOut]:
+    """What the hall leaves out when its copy ended so long ago; it goes on with that."""
+    memory = MemoryLog()
+    controller = Controller(hall.plan, hall.state, 0, memory, ManualClock(MORNING))
+    writer = asyncio.create_task(controller.run())
+    try:
+        await leave_out_numbers(controller, hall.now, hall.now.wall - ago, lost_events)
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+    hall.state = controller.state
+    return [event for event in memory.events if isinstance(event, NumbersLeftOut)]
+
+
+def next_number(hall: Hall, service: str) -> str:
+    return hall.ticket(hall.take_number(service)).number
+
+
+async def test_the_next_numbers_of_every_service_are_left_out() -> None:
+    hall = a_hall("aab")
+    (event,) = await left_out(hall, ago=timedelta())
+    assert [(run.prefix, run.first, run.last) for run in event.runs] == [
+        ("A", 3, 52),
+        ("B", 2, 51),
+    ]
+    assert (next_number(hall, "a"), next_number(hall, "b")) == ("A053", "B052")
+
+
+async def test_the_longer_ago_the_copy_was_made_the_more_are_left_out() -> None:
+    hall = a_hall("a")
+    hall.pass_time(7200)
+    await left_out(hall, ago=timedelta(hours=1))
+    assert next_number(hall, "a") == "A112"
+
+
+async def test_only_the_present_day_counts_for_a_copy_of_long_ago() -> None:
+    hall = a_hall("a")
+    since_the_reset = hall.now.wall - hall.now.wall.astimezone(hall.plan.time_zone).replace(
+        hour=4, minute=0, second=0, microsecond=0
+    )
+    await left_out(hall, ago=timedelta(days=300))
+    assert next_number(hall, "a") == f"A{2 + 50 + since_the_reset // timedelta(minutes=1):03}"
+
+
+async def test_what_the_centre_has_more_is_left_out_at_least() -> None:
+    assert count_left_out(seconds=60.0, lost_events=0) == 51
+    assert count_left_out(seconds=60.0, lost_events=401) == 251
+    assert count_left_out(seconds=-7200.0, lost_events=0) == 50  # the clock was set back
+
+
+async def test_people_still_get_numbers_where_few_are_left() -> None:
+    hall = a_hall("a")
+    services = {
+        name: replace(each, last_number=41) if name == "a" else each
+        for name, each in hall.plan.services.items()
+    }
+    hall.change_plan(services=services)
+    await left_out(hall, ago=timedelta())
+    assert next_number(hall, "a") == "A22"
+
+
+async def test_the_events_alone_tell_what_was_left_out() -> None:
+    hall = a_hall("ab")
+    before = hall.state
+    (event,) = await left_out(hall, ago=timedelta())
+    assert apply(before, event) == hall.state
+
+
+async def test_a_day_that_is_not_open_yet_begins_behind_what_was_left_out() -> None:
+    hall = Hall(make_plan({1: "ab"}), day_is_open=False)
+    state = HallState()
+    hall.state = state
+    (event,) = await left_out(hall, ago=timedelta())
+    assert hall.state.spent_on[event.business_day]["A"] == ((1, 50),)
