@@ -11,6 +11,9 @@ unexport PYTHONDONTWRITEBYTECODE
 DISTRIBUTIONS := contract messaging edge cloud-sync simulator
 PINS := requirements/constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 
+# Most tests wait for wires, not for the processor. ARGS="-n 0" for one after the other.
+IN_PARALLEL := -n auto --dist loadfile
+
 SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 
 MAKEFLAGS += --no-print-directory
@@ -35,7 +38,7 @@ chaos: $(VENV)/.product ## Ten headless demos, all three programs killed again a
 	done
 
 test: system-packages lint types ## Install what the tests need, then lint, types, import rules, all tests
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(IN_PARALLEL) $(ARGS)
 
 test-all-pythons: ## make test with every Python >= 3.11 of this machine (PATH and pyenv)
 	@for python in $$(tools/find-python.sh --all); do \
@@ -45,7 +48,7 @@ test-all-pythons: ## make test with every Python >= 3.11 of this machine (PATH a
 	done
 
 unit: $(VENV)/.dev ## The fast, pure tests only
-	@$(BIN)/pytest tests/unit $(ARGS)
+	@$(BIN)/pytest tests/unit $(IN_PARALLEL) $(ARGS)
 
 lint: $(VENV)/.dev ## Style, common mistakes, and which package may import which
 	@$(BIN)/ruff check .

@@ -117,7 +117,7 @@ def test_the_place_is_that_of_the_press_not_of_the_paper() -> None:
     assert hall.call_next() == first
 
 
-@pytest.mark.parametrize("reason", set(VoidReason) - {VoidReason.UNCONFIRMED})
+@pytest.mark.parametrize("reason", sorted(set(VoidReason) - {VoidReason.UNCONFIRMED}))
 def test_a_ticket_whose_paper_failed_is_gone_and_its_number_is_spent(reason: VoidReason) -> None:
     hall = Hall()
     ticket = hall.press()
