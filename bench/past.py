@@ -25,7 +25,7 @@ from contract.envelope import CloudEvent, to_json
 from contract.events import HallEvent, TicketEvent, TicketIssued
 from contract.names import Epoch, HallId, Moment, Rating
 from edge import snapshot
-from edge.journal.database import connect, open_or_create
+from edge.journal.database import FileLock, connect, open_or_create
 from edge.journal.journal import snapshot_sum
 from edge.queue.apply import apply
 from edge.queue.decide import decide
@@ -67,7 +67,11 @@ def fill(path: Path, hall: HallId, *, days: int, acked: bool) -> int:
     One day goes through the real queue core. The others are the same day with other dates, ticket
     ids and seqs: what a journal is slow or quick by is how much is in it.
     """
-    epoch = open_or_create(path, hall, new_ulid).epoch
+    lock = FileLock(path)
+    try:
+        epoch = open_or_create(path, lock, hall, new_ulid).epoch
+    finally:
+        lock.release()
     first_day = datetime.now(UTC).date() - timedelta(days=days)
     model = _ModelDay(hall, epoch, first_day)
     position, bodies = 0, [""]

@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,13 @@ from pydantic import ValidationError
 
 from contract.envelope import CloudEvent
 from contract.names import Epoch, HallId
-from edge.journal.errors import JournalDamaged, JournalError, JournalLocked, named
+from edge.journal.errors import (
+    JournalDamaged,
+    JournalError,
+    JournalLocked,
+    JournalMissing,
+    named,
+)
 from edge.journal.migrations import migrate, refuse_others
 
 TAIL = 200
@@ -32,6 +39,9 @@ BUSY_SECONDS = 0.2
 """So long a foreign lock is waited for: the journal has one writer, and a press wants an answer."""
 
 _MARK = "There is a journal beside this file. Where it is lost, remove this file to begin anew."
+NOT_LIVED_YET = ""
+SALVAGED = "salvaged"
+"""The lives of a new file, and of one that is to follow another: see ``Companion``."""
 _COMPANION_BYTES = 256
 """Written at once and never shortened: whoever finds it after a power cut finds all or nothing."""
 
@@ -46,7 +56,8 @@ class Companion:
     """Names that its present life may have: two while one is being exchanged for the other."""
 
     def to_bytes(self) -> bytes:
-        text = "\n".join([_MARK, f"inode {self.inode}", *(f"life {life}" for life in self.lives)])
+        lives = [f"life {life or '-'}" for life in self.lives]
+        text = "\n".join([_MARK, f"inode {self.inode}", *lives])
         return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n"
 
     @classmethod
@@ -54,8 +65,10 @@ class Companion:
         """``None`` where it does not say."""
         text = content.decode("ascii", errors="replace")
         inode = re.search(r"^inode ([0-9]+)$", text, re.MULTILINE)
-        lives = re.findall(r"^life ([0-9a-f]+) *$", text, re.MULTILINE)
-        return cls(int(inode[1]), tuple(lives)) if inode and lives else None
+        lives = re.findall(r"^life (-|[0-9a-z]+) *$", text, re.MULTILINE)
+        if not inode or not lives:
+            return None
+        return cls(int(inode[1]), tuple(life.replace("-", NOT_LIVED_YET) for life in lives))
 
 
 @dataclass(frozen=True)
@@ -70,8 +83,8 @@ class Contents:
     """Position up to which the centre keeps everything."""
     position: int
     """Position of the newest event."""
-    life: str = ""
-    """See ``Companion``; empty for a file that no controller has opened yet."""
+    life: str = NOT_LIVED_YET
+    """See ``Companion``."""
 
 
 class FileLock:
@@ -95,6 +108,12 @@ class FileLock:
                 f"journal {path} is open in another process: stop the other controller first, or "
                 "give this one a file of its own (path in [journal])"
             ) from None
+        except OSError as error:
+            os.close(self._fd)
+            raise JournalError(
+                f"journal {path}: its lock file {lock} can't be locked: {error.strerror}. Keep the "
+                "journal on a disk of this machine"
+            ) from error
 
     def was_used(self) -> bool:
         """Whether there has been a journal beside it."""
@@ -110,8 +129,40 @@ class FileLock:
         os.pwrite(self._fd, companion.to_bytes(), 0)
         os.fsync(self._fd)
 
+    def is_there(self) -> bool:
+        """Whether the file has its name still; else another controller may take the journal."""
+        return identity(self.path) == _identity_of(os.fstat(self._fd))
+
+    def put_back(self) -> None:
+        """The file was removed with the journal, perhaps: who starts next must know that there was
+        one. What can't be done for that now can't be helped."""
+        content = os.pread(self._fd, _COMPANION_BYTES, 0)
+        with suppress(OSError):
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, content)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
     def release(self) -> None:
         os.close(self._fd)
+
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+def identity(path: Path) -> Identity | None:
+    """Of the file that has this name now; ``None`` where there is none."""
+    try:
+        return _identity_of(os.stat(path))
+    except OSError:
+        return None
+
+
+def _identity_of(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -128,14 +179,19 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> Contents:
-    """Bring the file to the newest version and look it over; create it where there is none.
+def open_or_create(
+    path: Path, lock: FileLock, hall: HallId, new_epoch: Callable[[], Epoch]
+) -> Contents:
+    """Bring the file to the newest version and look it over; create it where there never was one.
 
     The look is cheap, whatever the file's size: header, version, the newest events and what the
     file says of itself. ``check_all`` is the thorough one.
 
-    Raises ``JournalDamaged``, ``JournalTooNew``, ``JournalFull``, ``JournalError``.
+    Raises ``JournalDamaged``, ``JournalMissing``, ``JournalTooNew``, ``JournalFull``,
+    ``JournalError``.
     """
+    if lock.was_used():
+        _refuse_nothing(path, lock)
     if not path.parent.is_dir():
         raise JournalError(
             f"journal {path}: there is no folder {path.parent}. Make it, or mount its disk"
@@ -146,6 +202,8 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
             migrate(connection, path)
             contents = read_contents(connection, path)
             if contents is None:
+                if lock.was_used():
+                    raise _missing(path, lock, "has nothing in it")
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
                     introduce(connection, hall, new_epoch(), base=0)
@@ -167,9 +225,36 @@ def open_or_create(path: Path, hall: HallId, new_epoch: Callable[[], Epoch]) -> 
     return replace(contents, life=life)
 
 
-def introduce(connection: sqlite3.Connection, hall: HallId, epoch: Epoch, base: int) -> None:
+def _refuse_nothing(path: Path, lock: FileLock) -> None:
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise _missing(path, lock, "is not there") from None
+    except OSError:
+        return  # SQLite will say it
+    if size == 0:
+        raise _missing(path, lock, "is empty")
+
+
+def _missing(path: Path, lock: FileLock, how: str) -> JournalMissing:
+    return JournalMissing(
+        f"journal {path} {how}, though there was one: put it back. To begin with a new one, remove "
+        f"{lock.path}; numbers begin at the first again then, so whoever waits in the hall must "
+        "take a new one, and hand in the old one"
+    )
+
+
+def introduce(
+    connection: sqlite3.Connection,
+    hall: HallId,
+    epoch: Epoch,
+    base: int,
+    life: str = NOT_LIVED_YET,
+) -> None:
     """Let a new file say whose it is; what stands up to ``base`` is kept by the centre."""
-    connection.execute("INSERT INTO journal (only, hall, acked) VALUES (1, ?, ?)", (hall, base))
+    connection.execute(
+        "INSERT INTO journal (only, hall, acked, life) VALUES (1, ?, ?, ?)", (hall, base, life)
+    )
     connection.execute("INSERT INTO epochs (epoch, base) VALUES (?, ?)", (epoch, base))
 
 

@@ -26,16 +26,22 @@ from contract.events import HallEvent, TicketEvent
 from contract.names import BusinessDay, Epoch, HallId, TicketNumber
 from edge.journal.database import (
     BUSY_SECONDS,
+    NOT_LIVED_YET,
     PRAGMAS,
+    SALVAGED,
     Companion,
     Contents,
     FileLock,
+    Identity,
+    identity,
     open_or_create,
 )
 from edge.journal.errors import (
+    Guard,
     JournalDamaged,
     JournalError,
     JournalFull,
+    JournalGuardViolated,
     JournalMissing,
     named,
 )
@@ -103,8 +109,7 @@ class Journal:
         self.epoch = contents.epoch
         self.counters: Counter[str] = Counter()
         self._file_lock = lock
-        self._identity = _identity(path)
-        self._inode = 0 if self._identity is None else self._identity[1]
+        self._files = _Files(path, lock)
         self._life = contents.life
         self.was_put_back = self._is_copy()
         """It is an old copy, or came from elsewhere: see ``edge.old_copy``. Until ``settle``."""
@@ -130,13 +135,7 @@ class Journal:
         """
         lock = FileLock(path)
         try:
-            if lock.was_used() and _identity(path) is None:
-                raise JournalMissing(
-                    f"journal {path} is not there, though there was one: put it back. To begin "
-                    f"with a new one, remove {lock.path}; numbers begin at the first again then, "
-                    "so whoever waits in the hall must take a new one, and hand in the old one"
-                )
-            contents = await asyncio.to_thread(open_or_create, path, hall, new_epoch)
+            contents = await asyncio.to_thread(open_or_create, path, lock, hall, new_epoch)
             database = await _connect(path)
         except BaseException:
             lock.release()
@@ -146,6 +145,7 @@ class Journal:
             journal.ended_at = await journal._newest_at()
             if not journal.was_put_back:
                 await journal._renew_life()
+            journal._files.look()
         except BaseException:
             await journal._close()
             raise
@@ -155,11 +155,13 @@ class Journal:
 
     def _is_copy(self) -> bool:
         """Whether the file beside knows another journal than this: its life is another, or it is
-        the same in another file. (One that was never opened is new: made by a salvage.)"""
-        known = self._file_lock.companion()
-        if not self._life:
+        the same in another file. (What a salvage has made is to follow another.)"""
+        if self._life == SALVAGED:
             return False
-        return known is None or self._life not in known.lives or known.inode != self._inode
+        known = self._file_lock.companion()
+        if known is None:
+            return self._life != NOT_LIVED_YET
+        return self._life not in known.lives or known.inode != self._files.inode
 
     async def _newest_at(self) -> datetime:
         async for _, event in self.events_since(self._position - 1):
@@ -178,14 +180,14 @@ class Journal:
     async def _renew_life(self) -> None:
         """Make whatever copies there are of this file into old ones."""
         before, life = self._life, secrets.token_hex(16)
-        self._remember(*filter(None, (before, life)))
+        self._remember(before, life)
         await self._run("UPDATE journal SET life = ?", (life,))
         self._life = life
         self._remember(life)
 
     def _remember(self, *lives: str) -> None:
         try:
-            self._file_lock.remember(Companion(self._inode, lives))
+            self._file_lock.remember(Companion(self._files.inode, lives))
         except OSError as error:
             raise JournalFull(
                 f"{self._file_lock.path} can't be written: {error.strerror}. Make room on its disk"
@@ -216,7 +218,7 @@ class Journal:
         was kept. (Of a write whose sync failed, a crash before the next one may keep all.)
         """
         async with self._one_writer:
-            self._look_for_file()
+            self._look_for_files()
             if self._append_was_left:
                 await self._find_position()
             if events:
@@ -228,6 +230,10 @@ class Journal:
     async def _insert(self, rows: str) -> None:
         try:
             await self._run(_APPEND, (self._position + 1, rows))
+        except JournalGuardViolated as violation:
+            if violation.guard is Guard.NO_GAP:
+                raise self._written_by_another(f"there is an event {self._position + 1}") from None
+            raise
         except asyncio.CancelledError:
             # The database's thread carries on. A task to wait for that would shield us, and cost a
             # sixth of every append; to ask the next time costs nothing.
@@ -434,18 +440,26 @@ class Journal:
 
     async def check(self) -> None:
         """Whether the journal answers. Raises ``JournalError`` (for whoever feeds the watchdog)."""
-        self._look_for_file()
-        rows = list(await self._run("SELECT coalesce(max(position), 0) FROM events"))
-        if rows[0][0] < self._position:
-            raise JournalDamaged(self.path, f"it ends at {rows[0][0]}, not at {self._position}")
+        async with self._one_writer:
+            self._look_for_files()
+            if self._append_was_left:
+                await self._find_position()
+            ((end,),) = await self._run("SELECT coalesce(max(position), 0) FROM events")
+            if end < self._position:
+                raise JournalDamaged(self.path, f"it ends at {end}, not at {self._position}")
+            if end > self._position:
+                raise self._written_by_another(f"it ends at event {end}, not at {self._position}")
 
-    def _look_for_file(self) -> None:
+    def _written_by_another(self, sign: str) -> JournalError:
+        return JournalError(
+            f"journal {self.path} was written to by another program ({sign}). End that; this "
+            "controller must start again"
+        )
+
+    def _look_for_files(self) -> None:
         """What is written to a file that has no name any more is gone with this process."""
-        if not self._closed and _identity(self.path) != self._identity:
-            raise JournalMissing(
-                f"journal {self.path} was removed or replaced while it is in use: nothing more is "
-                "written. Put it back as it was, or stop the controller"
-            )
+        if not self._closed:
+            self._files.look()
 
     async def close(self) -> None:
         """Write what is left to write and close. Safe to call twice."""
@@ -494,13 +508,50 @@ async def _connect(path: Path) -> aiosqlite.Connection:
     return database
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Of the file that has this name now; ``None`` where there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
+class _Files:
+    """The journal's files as they were when it was opened: removed or cut short in use, they still
+    take what is written, and nobody finds it again."""
+
+    def __init__(self, path: Path, lock: FileLock) -> None:
+        self._path = path
+        self._wal = path.with_name(path.name + "-wal")
+        self._lock = lock
+        self._identity = identity(path)
+        self._wal_identity: Identity | None = None
+        """Known once there is one."""
+        self._bytes = 0
+
+    @property
+    def inode(self) -> int:
+        return 0 if self._identity is None else self._identity[1]
+
+    def look(self) -> None:
+        """Raises ``JournalMissing``. Called at every append, so it asks for three names only."""
+        what = self._missing()
+        if what is not None:
+            self._lock.put_back()
+            raise JournalMissing(
+                f"{what} while it is in use: nothing more is written. Put it back as it was, or "
+                "stop the controller"
+            )
+
+    def _missing(self) -> str | None:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return f"journal {self._path} was removed"
+        if (status.st_dev, status.st_ino) != self._identity:
+            return f"journal {self._path} was replaced"
+        if status.st_size < self._bytes:
+            return f"journal {self._path} was cut short"
+        self._bytes = status.st_size
+        if self._wal_identity is None:
+            self._wal_identity = identity(self._wal)
+        elif identity(self._wal) != self._wal_identity:
+            return f"{self._wal}, a part of the journal, was removed or replaced"
+        if not self._lock.is_there():
+            return f"{self._lock.path} was removed or replaced"
         return None
-    return status.st_dev, status.st_ino
 
 
 def snapshot_sum(position: int, state: str) -> str:

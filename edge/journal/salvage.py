@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from contract.envelope import CloudEvent, renumber
 from contract.names import BusinessDay, Epoch, HallId
 from edge.journal.database import (
+    SALVAGED,
     Contents,
     FileLock,
     introduce,
@@ -151,7 +152,7 @@ class _Salvage:
             if not continues:
                 self._empty_guards("at_window", "clerk_at")
             left_out = self._spend_numbers(gaps)
-            introduce(self.new, contents.hall, self.epoch, base)
+            introduce(self.new, contents.hall, self.epoch, base, SALVAGED)
         events = self._one("SELECT count(*) FROM events")
         return Salvage(
             self.source, self.target, events, tuple(gaps), events - base, continues, left_out
