@@ -135,11 +135,11 @@ class EscposPrinter:
     switched off and on has forgotten the ticket, and would answer all the same.
 
     **Time to live over**: the printer's buffers are cleared (``DLE DC4``), so that the ticket
-    never comes out later, and the job has failed; unless the barrier was answered meanwhile. It
-    failed for certain only where the printer said why it can't print, was cleared, answered no
-    barrier, and had no copy before; else it is ``unconfirmed``. The half ticket that may hang in
-    the slot is marked and cut off as soon as the printer is ready again; so is what may hang
-    there from before the controller's start (``expect_scrap``).
+    never comes out later, and the job has failed, as ``unconfirmed``: a printer that ran out of
+    paper when it cut the ticket answers no barrier either. Unless the barrier was answered
+    meanwhile. The half ticket that may hang in the slot is marked and cut off as soon as the
+    printer is ready again; so is what may hang there from before the controller's start
+    (``expect_scrap``). Of a job that was never sent the printer's status is the reason.
 
     **Connection lost with a ticket in flight**: nobody can know whether paper came out. After
     the reconnect the buffers are cleared, the half job is cut off likewise, and the slip is
@@ -375,7 +375,7 @@ class EscposPrinter:
         ticket = encode_ticket(slip, self._config.layout)
         if job.sent:
             self._health.count("reprinted")
-        sent_before, self._current, job.sent = job.sent, job, True
+        self._current, job.sent = job, True
         self._settled.clear()
         self._send_barrier(link, ticket)
         silence = _SILENCE_SECONDS + 10 * len(ticket) / self._config.baud
@@ -405,8 +405,8 @@ class EscposPrinter:
                 self.id,
                 job.slip.number,
             )
-        perhaps_on_paper = sent_before or answered or crossed or not cleared or status in READY
-        self._fail(job, VoidReason.UNCONFIRMED if perhaps_on_paper else _why_void(status))
+        # Whatever it says now: the end of the roll may have been seen when the ticket was cut.
+        self._fail(job, VoidReason.UNCONFIRMED)
 
     def _send_barrier(self, link: Link, ticket: bytes = b"") -> None:
         self._barrier.clear()
