@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import ClassVar, Literal
@@ -72,6 +73,8 @@ class OnbonConfig(DeviceConfig):
 
 _REPLY_SECONDS = 0.5
 _ATTEMPTS = 3
+_LATE_SECONDS = 2.0
+"""No bar takes so long to answer."""
 _REFRESH_SECONDS = 10.0
 """A screen that was switched off and on meanwhile shows the truth again after this."""
 _RETRY_SECONDS = 2.0
@@ -116,10 +119,10 @@ class OnbonScreen:
         self._blinks_left = 0
         self._changed = asyncio.Event()
         self._reply: asyncio.Future[Reply] | None = None
-        self._unanswered = b""
-        """The frame that was sent last, where its answer may still come."""
-        self._late_replies = 0
-        """So many answers may still come to frames other than the one in question."""
+        self._owed: deque[tuple[float, bytes]] = deque()
+        """Frames whose answers may still come, and when they were sent: a bar answers in order."""
+        self._asked = b""
+        """The frame whose answer is waited for."""
 
     def counters(self) -> Mapping[str, int]:
         return self._health.counters()
@@ -144,11 +147,13 @@ class OnbonScreen:
         try:
             link = await open_link(self._config.port, baud=self._config.baud)
             self._health.count("opened")
-            self._unanswered = b""
+            self._owed.clear()
             await run_together(self._read(link), self._serve(link))
         except asyncio.CancelledError:
             if link is not None:
-                self._go_dark(link)
+                # In a task of its own: until Python 3.11.5, time-outs within one that is cancelled
+                # end as cancellations.
+                await asyncio.shield(asyncio.create_task(self._go_dark(link)))
             raise
         except OSError as error:
             self._health.report(DeviceStatus.OFFLINE, str(error))
@@ -173,13 +178,12 @@ class OnbonScreen:
         reply = read_reply(message, self._config.address)
         if reply is None:
             self._health.count("frames_foreign")
-        elif self._reply is None or self._reply.done():
-            self._health.count("replies_unexpected")
-            self._unanswered = b""
-        elif self._late_replies:
-            # It may well be this frame's; then the frame is sent once more than needed. A line
-            # that is not there must never pass for shown.
-            self._late_replies -= 1
+            return
+        answered = self._next_owed()
+        if self._reply is None or self._reply.done() or answered != self._asked:
+            # It may well be an answer to the frame in question, where an earlier one was lost;
+            # then the frame is sent once more than needed. A line that is not there must never
+            # pass for shown.
             self._health.count("replies_unexpected")
         else:
             if reply.error and self._health.status is not DeviceStatus.FAULT:
@@ -200,11 +204,23 @@ class OnbonScreen:
             if not self._changed.is_set():
                 await self._news_within(_REFRESH_SECONDS if well else _RETRY_SECONDS)
 
-    def _go_dark(self, link: Link) -> None:
-        """At a clean stop: a call must not outlive whoever would take it back. Not asked for: the
-        next controller shows its own line in any case."""
+    def _next_owed(self) -> bytes:
+        """The frame that an answer which comes now is about; none is where all are answered."""
+        now = self._monotonic()
+        while self._owed:
+            sent_at, frame = self._owed.popleft()
+            if now - sent_at < _LATE_SECONDS:
+                return frame
+        return b""
+
+    async def _go_dark(self, link: Link) -> None:
+        """At a clean stop: a call must not outlive whoever would take it back. What is not sent
+        yet when a serial port is closed is lost, so the answer is waited for."""
         with suppress(OSError):
-            link.write(self._frame(_DARK))
+            await run_together(self._read(link), self._exchange_once(link, self._frame(_DARK)))
+
+    async def _exchange_once(self, link: Link, frame: bytes) -> None:
+        await self._exchange(link, frame)
 
     async def _news_within(self, seconds: float) -> bool:
         try:
@@ -234,18 +250,15 @@ class OnbonScreen:
         return False
 
     async def _exchange(self, link: Link, frame: bytes) -> Reply | None:
-        self._late_replies = 1 if self._unanswered not in (b"", frame) else 0
         self._reply = asyncio.get_running_loop().create_future()
+        self._asked = frame
         link.write(frame)
-        self._unanswered = frame
+        self._owed.append((self._monotonic(), frame))
         try:
             async with asyncio.timeout(_REPLY_SECONDS):
-                reply = await self._reply
+                return await self._reply
         except TimeoutError:
             return None
-        else:
-            self._unanswered = b""
-            return reply
         finally:
             self._reply = None
 
