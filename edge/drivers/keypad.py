@@ -88,7 +88,7 @@ class KeypadCore:
         for event in events:
             if event.change is KeyChange.PRESSED:
                 if self._callback is not None:
-                    self._callback(event.key)
+                    self._callback(event.key, event.at)
             else:
                 self.health.count(f"keys_{event.change}")
                 self.present()

@@ -2,7 +2,7 @@
 in, in seconds of any clock that never runs backwards."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from edge.drivers.roles import LampPattern
@@ -32,6 +32,8 @@ class KeyChange(StrEnum):
 class KeyEvent:
     key: str
     change: KeyChange
+    at: float = field(compare=False)
+    """When it was seen first, in seconds."""
 
 
 @dataclass(slots=True)
@@ -163,15 +165,15 @@ class KeyFilter:
             return events
         if contact.candidate_since is None:
             contact.stuck = True
-            return [KeyEvent(key, KeyChange.STUCK)]
+            return [KeyEvent(key, KeyChange.STUCK, at)]
         if contact.down:
             if contact.stuck:
-                events.append(KeyEvent(key, KeyChange.FREED))
+                events.append(KeyEvent(key, KeyChange.FREED, contact.candidate_since))
             contact.down = False
         else:
             contact.down, contact.down_since = True, contact.candidate_since
             self.presses += 1
-            events.append(KeyEvent(key, KeyChange.PRESSED))
+            events.append(KeyEvent(key, KeyChange.PRESSED, contact.down_since))
         contact.stuck = False
         contact.candidate_since = None
         return events + self._settle(key, contact, at)

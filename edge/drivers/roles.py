@@ -21,8 +21,9 @@ StatusCallback = Callable[[DeviceId, DeviceStatus, str], None]
 the first known status, and after each (re)opening; the hall hears of changes only
 (``health.OncePerChange``)."""
 
-PressCallback = Callable[[str], None]
-"""(key name). Called once per accepted press: debounced, and never for a stuck key."""
+PressCallback = Callable[[str, float], None]
+"""(key name, when it went down as far as the wire tells, in seconds of the event loop's time).
+Called once per accepted press: debounced, and never for a stuck key."""
 
 
 class Device(Protocol):

@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 16
 """Presses of one keypad that may wait; somebody who leans on all keys fills it."""
 
-LEAN_KEYS = 3
-LEAN_SECONDS = 0.02
-"""So many different keys within this are an elbow, not a wish."""
+LEAN_SECONDS = 0.1
+"""Different keys that go down within this of each other are an elbow, not wishes: no finger goes
+from one to the next so fast."""
 
 ACCEPTED = "accepted"
 REFUSED = "refused"
@@ -34,7 +34,7 @@ class Presses:
 
     def __init__(self, keypad: Keypad, handler: Handler, *, refuse_leaning: bool = False) -> None:
         """``refuse_leaning``: the keypad is one person's. Somebody who leans on it must not call,
-        start and finish a customer; of keys that go down one by one, the first may count."""
+        start and finish a customer; where the keys go down one by one, the first counts."""
         self.pressed = 0
         self.refused = 0
         self._keypad = keypad
@@ -44,9 +44,9 @@ class Presses:
         self._recent: deque[tuple[str, float]] = deque(maxlen=MAX_WAITING)
         keypad.on_press(self._take)
 
-    def _take(self, key: str) -> None:
+    def _take(self, key: str, at: float) -> None:
         self.pressed += 1
-        press = key, asyncio.get_running_loop().time()
+        press = key, at
         self._recent.append(press)
         try:
             self._waiting.put_nowait(press)
@@ -68,13 +68,12 @@ class Presses:
                 self._keypad.set_lamp(ACCEPTED, LampPattern.FLASH)
 
     async def _outcome(self, key: str, at: float) -> Outcome:
-        if self._refuse_leaning and self._is_leaning(at):
+        if self._refuse_leaning and self._is_leaning(key, at):
             return Refusal(reason=RefusalReason.KEYS_TOGETHER, command=key)
         return await self._handler(key)
 
-    def _is_leaning(self, at: float) -> bool:
-        keys = {key for key, then in self._recent if abs(then - at) <= LEAN_SECONDS}
-        return len(keys) >= LEAN_KEYS
+    def _is_leaning(self, key: str, at: float) -> bool:
+        return any(other != key and abs(then - at) <= LEAN_SECONDS for other, then in self._recent)
 
     def _refuse(self) -> None:
         self.refused += 1

@@ -22,6 +22,7 @@ class MemoryKeypad:
         self.history: list[tuple[str, LampPattern]] = []
         self._callback: PressCallback | None = None
         self._changed = asyncio.Event()
+        self._pressed_at = 0.0
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -39,9 +40,11 @@ class MemoryKeypad:
         self.history.append((lamp, pattern))
         self._changed.set()
 
-    def press(self, key: str) -> None:
+    def press(self, key: str, seconds_later: float = 1.0) -> None:
+        """``seconds_later``: than the press before."""
         assert self._callback is not None, "nobody listens to this keypad"
-        self._callback(key)
+        self._pressed_at += seconds_later
+        self._callback(key, self._pressed_at)
 
     async def answer(self) -> str:
         """The lamp that answers the next press: ``accepted`` or ``refused``."""
@@ -54,10 +57,10 @@ class MemoryKeypad:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def press_and_see(self, key: str) -> str:
+    async def press_and_see(self, key: str, seconds_later: float = 1.0) -> str:
         answer = asyncio.ensure_future(self.answer())
         await asyncio.sleep(0)
-        self.press(key)
+        self.press(key, seconds_later)
         return await answer
 
     def lamp(self, name: str) -> LampPattern:

@@ -135,7 +135,7 @@ async def test_a_keypad_whose_press_crashed_a_driver_is_away_and_then_online_and
     """The key is held all the while: what is down at the reopening was not pressed now."""
     pad = hall.hardware.keypads[keypad]
 
-    def crash(key: str) -> None:
+    def crash(key: str, at: float) -> None:
         pad.on_press(hall.log.press_of(keypad))
         raise Bug
 

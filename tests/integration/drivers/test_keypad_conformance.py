@@ -250,7 +250,7 @@ async def test_a_key_held_for_more_than_10_s_is_stuck_until_released_and_others_
 @on_every_wire
 async def test_the_callback_that_was_set_last_is_called(rig: Rig, log: Log) -> None:
     pressed: list[str] = []
-    rig.keypad.on_press(pressed.append)
+    rig.keypad.on_press(lambda key, _: pressed.append(key))
     await tap(rig, "recall")
     await until(lambda: pressed == ["recall"])
     assert log.presses == []

@@ -26,8 +26,8 @@ class Log:
         self.statuses.append((device, status))
         self._changed.set()
 
-    def press_of(self, device: str) -> Callable[[str], None]:
-        def on_press(key: str) -> None:
+    def press_of(self, device: str) -> Callable[[str, float], None]:
+        def on_press(key: str, at: float) -> None:
             self.presses.append((device, key))
             self._changed.set()
 

@@ -34,7 +34,9 @@ def test_a_press_counts_when_it_was_stable_for_20_ms() -> None:
     assert keys.sample("call", True, 1.0) == []
     assert keys.due() == pytest.approx(1.020)
     assert keys.advance(1.019) == []
-    assert keys.advance(1.021) == [KeyEvent("call", PRESSED)]
+    (event,) = keys.advance(1.021)
+    assert event == KeyEvent("call", PRESSED, 0.0)
+    assert event.at == 1.0, "when it went down, not when it was believed"
 
 
 def test_a_press_counts_once_however_long_it_is_held_before_it_is_stuck() -> None:
@@ -54,7 +56,7 @@ def test_a_contact_that_bounces_is_one_press() -> None:
     for step in range(7):  # ends open
         events += keys.sample("call", step % 2 == 1, 1.2 + step / 1000)
     events += keys.advance(1.3)
-    assert events == [KeyEvent("call", PRESSED)]
+    assert events == [KeyEvent("call", PRESSED, 0.0)]
     assert keys.bounces == 6
 
 
@@ -71,15 +73,15 @@ def test_a_key_held_for_more_than_10_s_is_stuck_once_and_ignored_until_released(
     keys.sample("call", True, 1.0)
     keys.advance(1.1)
     assert keys.advance(10.9) == []
-    assert keys.advance(11.1) == [KeyEvent("call", STUCK)]
+    assert keys.advance(11.1) == [KeyEvent("call", STUCK, 0.0)]
     assert keys.stuck() == {"call"}
     assert keys.advance(500.0) == []
     assert keys.due() is None
     assert keys.sample("call", False, 600.0) == []
-    assert keys.advance(600.1) == [KeyEvent("call", FREED)]
+    assert keys.advance(600.1) == [KeyEvent("call", FREED, 0.0)]
     assert keys.stuck() == frozenset()
     keys.sample("call", True, 601.0)
-    assert keys.advance(601.1) == [KeyEvent("call", PRESSED)]
+    assert keys.advance(601.1) == [KeyEvent("call", PRESSED, 0.0)]
 
 
 def test_a_key_that_is_down_when_first_seen_must_be_released_before_it_counts() -> None:
@@ -89,13 +91,13 @@ def test_a_key_that_is_down_when_first_seen_must_be_released_before_it_counts() 
     keys.sample("call", False, 2.0)
     keys.advance(2.1)
     keys.sample("call", True, 3.0)
-    assert keys.advance(3.1) == [KeyEvent("call", PRESSED)]
+    assert keys.advance(3.1) == [KeyEvent("call", PRESSED, 0.0)]
 
 
 def test_a_key_that_is_down_from_the_start_is_stuck_after_10_s_too() -> None:
     keys = KeyFilter(["call"])
     keys.sample("call", True, 0.0)
-    assert keys.advance(10.5) == [KeyEvent("call", STUCK)]
+    assert keys.advance(10.5) == [KeyEvent("call", STUCK, 0.0)]
 
 
 def test_several_keys_at_once_each_count() -> None:
@@ -107,10 +109,10 @@ def test_several_keys_at_once_each_count() -> None:
 
 def test_a_polled_key_counts_at_the_first_poll_that_sees_it() -> None:
     keys = at_rest("call", press_seconds=0.0)
-    assert keys.sample("call", True, 0.060) == [KeyEvent("call", PRESSED)]
+    assert keys.sample("call", True, 0.060) == [KeyEvent("call", PRESSED, 0.0)]
     assert keys.sample("call", False, 0.120) == []
     assert keys.sample("call", False, 0.180) == []
-    assert keys.sample("call", True, 0.240) == [KeyEvent("call", PRESSED)]
+    assert keys.sample("call", True, 0.240) == [KeyEvent("call", PRESSED, 0.0)]
 
 
 def test_a_polled_key_that_bounces_between_fast_polls_counts_once() -> None:
@@ -118,7 +120,7 @@ def test_a_polled_key_that_bounces_between_fast_polls_counts_once() -> None:
     events = []
     for step, down in enumerate([True, False, True, False, True, True, True]):
         events += keys.sample("call", down, 1.0 + step * 0.004)
-    assert events == [KeyEvent("call", PRESSED)]
+    assert events == [KeyEvent("call", PRESSED, 0.0)]
 
 
 @given(
@@ -150,7 +152,7 @@ def test_a_flood_of_edges_gives_no_press_and_is_counted() -> None:
 
 def test_forgetting_the_levels_makes_a_held_key_no_second_press() -> None:
     keys = at_rest("call", press_seconds=0.0)
-    assert keys.sample("call", True, 1.0) == [KeyEvent("call", PRESSED)]
+    assert keys.sample("call", True, 1.0) == [KeyEvent("call", PRESSED, 0.0)]
     keys.forget(1.5)
     assert keys.sample("call", True, 2.0) == []
     assert keys.presses == 1
@@ -162,7 +164,7 @@ def test_a_key_that_went_down_while_the_wire_was_lost_for_a_moment_was_pressed()
     keys.forget(11.5)  # said twice: it was not seen in between
     assert keys.sample("call", True, 12.0) == []
     assert keys.sample("call", True, 12.015) == []
-    assert keys.sample("call", True, 12.030) == [KeyEvent("call", PRESSED)]
+    assert keys.sample("call", True, 12.030) == [KeyEvent("call", PRESSED, 0.0)]
     assert keys.sample("call", True, 12.045) == []
 
 
@@ -174,7 +176,7 @@ def test_one_poll_of_garbage_after_an_absence_is_no_press(cycle: float) -> None:
     assert keys.sample("call", False, 11.0 + cycle) == []
     assert keys.bounces == 1
     keys.sample("call", False, 11.5)
-    assert keys.sample("call", True, 12.0) == [KeyEvent("call", PRESSED)]
+    assert keys.sample("call", True, 12.0) == [KeyEvent("call", PRESSED, 0.0)]
 
 
 def test_a_contact_that_bounces_at_the_return_is_pressed_when_it_has_come_to_rest() -> None:
@@ -182,7 +184,7 @@ def test_a_contact_that_bounces_at_the_return_is_pressed_when_it_has_come_to_res
     keys.forget(10.0)
     levels = [(11.0, True), (11.005, False), (11.010, True), (11.020, True), (11.040, True)]
     presses = [(at, event) for at, down in levels for event in keys.sample("call", down, at)]
-    assert presses == [(11.040, KeyEvent("call", PRESSED))]
+    assert presses == [(11.040, KeyEvent("call", PRESSED, 0.0))]
 
 
 @pytest.mark.parametrize("press_seconds", [0.0, 0.020])
@@ -201,9 +203,9 @@ def test_several_keys_that_are_down_after_an_absence_must_be_released_first(
     assert [look(11.0 + poll / 50, short) for poll in range(50)] == [[]] * 50
     # With one still down, another that was released counts.
     assert [look(12.0 + poll / 50, short[:1]) for poll in range(50)] == [[]] * 50
-    assert [*look(13.0, short[:2]), *look(13.03, short[:2])] == [KeyEvent(short[1], PRESSED)]
+    assert [*look(13.0, short[:2]), *look(13.03, short[:2])] == [KeyEvent(short[1], PRESSED, 0.0)]
     assert [*look(14.0, []), *look(14.1, [])] == []
-    assert [*look(15.0, short[:1]), *look(15.03, short[:1])] == [KeyEvent(short[0], PRESSED)]
+    assert [*look(15.0, short[:1]), *look(15.03, short[:1])] == [KeyEvent(short[0], PRESSED, 0.0)]
 
 
 def test_a_key_that_was_held_before_the_absence_spoils_another_at_first_sight() -> None:
@@ -221,7 +223,7 @@ def test_a_key_that_is_down_after_a_long_absence_must_be_released_first() -> Non
     keys.forget(10.0)
     assert keys.sample("call", True, 12.1) == []
     keys.sample("call", False, 13.0)
-    assert keys.sample("call", True, 14.0) == [KeyEvent("call", PRESSED)]
+    assert keys.sample("call", True, 14.0) == [KeyEvent("call", PRESSED, 0.0)]
 
 
 def test_a_key_that_was_never_seen_before_the_wire_was_lost_must_be_released_first() -> None:

@@ -16,7 +16,6 @@ from edge.drivers.roles import LampPattern
 from edge.queue.estimate import QueueLength
 from edge.queue.plan import WaitEstimate
 from edge.queue.state import HallState
-from edge.stations import presses
 from edge.stations.desk import MOMENT_SECONDS, Desk
 from edge.stations.waits import Waits
 from tests.support.devices import MemoryKeypad, MemoryScreen
@@ -68,8 +67,7 @@ def desk_of(
 
 
 @pytest.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(presses, "LEAN_SECONDS", -1.0)  # tests are quicker than any elbow
+async def scene() -> AsyncIterator[Scene]:
     log, clock = MemoryLog(), ManualClock(MORNING)
     controller = Controller(make_plan({1: "a"}), HallState(), 0, log, clock)
     caller, evaluator, screen = MemoryKeypad("caller"), MemoryKeypad("evaluator"), MemoryScreen()
@@ -169,7 +167,7 @@ async def test_a_double_tap_does_not_take_back_what_it_did(scene: Scene, key: st
         assert await scene.caller.press_and_see("finish") == "accepted"
     assert await scene.caller.press_and_see(key) == "accepted"
     state = scene.controller.state.window(1)
-    scene.clock.advance(MOMENT_SECONDS / 2)
+    scene.clock.advance(1.0)
     assert await scene.caller.press_and_see(key) == "refused"
     assert scene.controller.state.window(1) == state
 
@@ -183,18 +181,43 @@ async def test_a_double_tap_announces_once(scene: Scene) -> None:
     assert await scene.caller.press_and_see("recall") == "accepted"
 
 
-async def test_somebody_who_leans_on_the_caller_calls_nobody(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(presses, "LEAN_SECONDS", 60.0)
+ALL_KEYS = ("call_next", "recall", "start", "finish", "pause", "sign_on")
+
+
+async def test_an_elbow_whose_keys_are_seen_at_once_does_nothing(scene: Scene) -> None:
     await scene.customer(0)
     before = scene.controller.state
-    for key in ("call_next", "start", "finish", "pause"):
-        scene.caller.press(key)
+    for key in ALL_KEYS:
+        scene.caller.press(key, seconds_later=0.0)
     async with asyncio.timeout(20):
-        while scene.caller.history.count(("refused", LampPattern.FLASH)) < 4:
+        while scene.caller.history.count(("refused", LampPattern.FLASH)) < len(ALL_KEYS):
             await asyncio.sleep(0)
     assert scene.controller.state == before
+
+
+@pytest.mark.parametrize("gap", [0.01, 0.03, 0.09])
+async def test_of_an_elbow_whose_keys_go_down_one_by_one_only_the_first_counts(
+    scene: Scene, gap: float
+) -> None:
+    await scene.customer(0)
+    answers = [await scene.caller.press_and_see(key, seconds_later=gap) for key in ALL_KEYS]
+    assert answers == ["accepted", *["refused"] * 5]
+    assert scene.controller.state.window(1).state is WindowState.CALLING
+
+
+async def test_a_quick_hand_is_no_elbow(scene: Scene) -> None:
+    await scene.customer(0)
+    for key in ("call_next", "start", "finish"):
+        assert await scene.caller.press_and_see(key, seconds_later=0.15) == "accepted"
+
+
+async def test_one_key_that_is_tapped_fast_is_no_elbow(scene: Scene) -> None:
+    await scene.customer(0)
+    await scene.customer(1)
+    assert await scene.caller.press_and_see("call_next", seconds_later=0.15) == "accepted"
+    assert await scene.caller.press_and_see("start", seconds_later=0.15) == "accepted"
+    assert await scene.caller.press_and_see("start", seconds_later=0.05) == "refused"
+    assert await scene.caller.press_and_see("call_next", seconds_later=0.15) == "accepted"
 
 
 async def test_a_key_that_means_nothing_is_refused(scene: Scene) -> None:
