@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -60,6 +60,10 @@ lamps = { accepted = 25, refused = 26 }
 """The smallest hall that works, as the tutorial has it: for who has no file yet."""
 
 
+DEEPEST = 10
+"""Tables and lists in each other; half as many are used."""
+
+
 def load(path: Path) -> HallConfig:
     """Read and check a hall's file. Raises ``ConfigInvalid`` with all problems at once."""
     try:
@@ -75,12 +79,8 @@ def load(path: Path) -> HallConfig:
         raise ConfigInvalid(path, [Problem(f"line {line}", what)]) from None
     except (ValueError, RecursionError) as error:  # TOML's own, and what Python can't hold
         raise ConfigInvalid(path, [Problem("the file", f"is not TOML: {error}")]) from None
-    try:
-        has_nul = _has_nul(file)
-    except RecursionError as error:
-        raise ConfigInvalid(path, [Problem("the file", f"is nested too deep: {error}")]) from None
-    if has_nul:  # no path, host or name can have one
-        raise ConfigInvalid(path, [Problem("the file", r"has a character \u0000 in a text")])
+    if (unfit := _unfit(file)) is not None:
+        raise ConfigInvalid(path, [Problem("the file", unfit)])
 
     problems: list[Problem] = []
     devices = dict(_devices(file, problems))
@@ -98,12 +98,23 @@ def load(path: Path) -> HallConfig:
     return config
 
 
-def _has_nul(value: object) -> bool:
+def _unfit(file: Mapping[str, Any]) -> str | None:
+    """What no hall's file has and what comes behind would choke on."""
+    inside: list[Any] = [file]
+    for _ in range(DEEPEST):
+        for value in inside:
+            if isinstance(value, str) and "\0" in value:  # no path, host or name can have one
+                return r"has a character \u0000 in a text"
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                return "has a number of more than 64 bits"
+        inside = [each for value in inside for each in _inside(value)]
+    return "is nested too deep" if inside else None
+
+
+def _inside(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
-        return any(_has_nul(each) for pair in value.items() for each in pair)
-    if isinstance(value, list):
-        return any(map(_has_nul, value))
-    return isinstance(value, str) and "\0" in value
+        return (each for pair in value.items() for each in pair)
+    return value if isinstance(value, list) else ()
 
 
 def _as_in_the_file(problems: list[Problem], file: Mapping[str, Any]) -> list[Problem]:

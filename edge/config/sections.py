@@ -19,7 +19,7 @@ from contract.names import (
     Strict,
     WindowNumber,
 )
-from edge.drivers.config import DeviceConfig, Fault, Role, Table
+from edge.drivers.config import DeviceConfig, Fault, Role, Table, Typed
 from edge.drivers.modbus_bus import BusConfig
 from edge.queue.dispatch import POLICIES
 from edge.queue.estimate import QueueLength
@@ -83,7 +83,7 @@ def _window_name(name: object) -> object:
     return name
 
 
-class HallSection(Strict):
+class HallSection(Typed):
     """``[hall]``: who and where we are, and the house rules of time and order."""
 
     id: HallId = Field(
@@ -127,7 +127,7 @@ class HallSection(Strict):
     )
 
 
-class RulesSection(Strict):
+class RulesSection(Typed):
     """``[rules]``: what the hall allows; leave out what you have no opinion on."""
 
     recall_limit: int = Field(
@@ -209,7 +209,7 @@ class ServiceSection(Table):
             yield Fault(("numbers",), what, {"numbers": (last, first)})
 
 
-class WindowSection(Strict):
+class WindowSection(Typed):
     """``[windows.NUMBER]``: a counter."""
 
     skills: Literal["all"] | tuple[ServiceId | tuple[ServiceId, ...], ...] = Field(
@@ -235,7 +235,7 @@ class WindowSection(Strict):
         return ranks
 
 
-class JournalSection(Strict):
+class JournalSection(Typed):
     """``[journal]``: where the hall's memory is."""
 
     path: FilePath = Field(
@@ -275,7 +275,7 @@ class TlsSection(Table):
             yield Fault((lacking,), "is missing: cert_file and key_file belong together")
 
 
-class UplinkSection(Strict):
+class UplinkSection(Typed):
     """``[uplink]``: the broker. Leave it out and the hall works alone."""
 
     host: Annotated[str, StringConstraints(pattern=HOST_PATTERN)] = Field(

@@ -5,9 +5,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
 from contract.names import SLUG_PATTERN, Strict, WindowNumber
 
@@ -41,7 +49,24 @@ class Contradicts(ValueError):
         self.faults = faults
 
 
-class Table(Strict):
+class Typed(Strict):
+    """A table whose values have the types that they have in the file."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, field: ValidationInfo) -> object:
+        """TOML tells ``true`` from ``1`` and ``"5"`` from ``5``; pydantic would take either."""
+        assert field.field_name is not None
+        kinds = _kinds_of(cls.model_fields[field.field_name].annotation)
+        numbers = kinds & {int, float}
+        if numbers and not kinds & {bool, str} and isinstance(value, bool | str):
+            raise PydanticKnownError("int_type" if int in numbers else "float_type")
+        if bool in kinds and not isinstance(value, bool):
+            raise PydanticKnownError("bool_type")
+        return value
+
+
+class Table(Typed):
     """A table whose fields must fit together. Raises ``Contradicts`` with every fault."""
 
     def rules(self) -> list[Callable[[], Iterator[Fault]]]:
@@ -55,6 +80,13 @@ class Table(Strict):
         if faults:
             raise Contradicts(faults)
         return self
+
+
+def _kinds_of(annotation: Any) -> set[type]:
+    """The plain types that a field's annotation names."""
+    if isinstance(annotation, type):
+        return {annotation}
+    return {kind for part in get_args(annotation) for kind in _kinds_of(part)}
 
 
 def as_far_as_read(ask: Callable[[], Iterable[_Told]]) -> list[_Told]:

@@ -14,8 +14,8 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from contract.names import DeviceId, DeviceStatus, Strict
-from edge.drivers.config import port_claim
+from contract.names import DeviceId, DeviceStatus
+from edge.drivers.config import Typed, port_claim
 from edge.drivers.health import DeviceHealth
 from edge.drivers.link import Link, Port, open_link
 from edge.drivers.modbus_rtu import (
@@ -67,7 +67,7 @@ _NEVER = float("inf")
 LinkOpener = Callable[[str, int], Awaitable[Link]]
 
 
-class BusConfig(Strict):
+class BusConfig(Typed):
     """One ``[buses.NAME]`` table: an RS-485 line with Modbus RTU units on it."""
 
     port: Port = Field(
@@ -175,7 +175,7 @@ class ModbusBus:
         self._open_link = open_link or _open_link
         self._health = DeviceHealth(bus_id, on_status)
         self._seats: dict[int, _Seat] = {}
-        self._goodbyes: dict[int, Request | None] = {}
+        self._goodbyes: dict[int, tuple[_Seat, Request | None]] = {}
         """By unit; kept when a unit unregisters, for at a stop all do."""
         self._wake = asyncio.Event()
         self._silence = _silence_seconds(config.baud)
@@ -196,8 +196,8 @@ class ModbusBus:
         """From now on the unit is served. Raises ``ValueError``: its address is taken."""
         if unit.address in self._seats:
             raise ValueError(f"bus {self.id}: unit {unit.address} is there twice")
-        self._seats[unit.address] = _Seat(unit)
-        self._goodbyes[unit.address] = unit.goodbye()
+        seat = self._seats[unit.address] = _Seat(unit)
+        self._goodbyes[unit.address] = seat, unit.goodbye()
         if self._health.status is DeviceStatus.OFFLINE:
             unit.absent(f"bus {self.id} is down")
         self.wake(unit)
@@ -257,11 +257,13 @@ class ModbusBus:
                 self._settle(seat, request, reply, started)
 
     async def _say_goodbye(self, link: Link) -> None:
-        """A lamp that says "ready" must not outlive whoever would answer the press."""
+        """A lamp that says "ready" must not outlive whoever would answer the press. Those that
+        answered until now come first: many absent ones would use up the time."""
         self._quiet_from = _now() + _LATE_SECONDS  # an answer may be on its way
+        goodbyes = sorted(self._goodbyes.values(), key=lambda each: each[0].failures)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
-                for request in self._goodbyes.values():
+                for _, request in goodbyes:
                     if request is not None:
                         await self._transact(link, request, _SHORTEST_PATIENCE_SECONDS)
 

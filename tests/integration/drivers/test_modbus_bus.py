@@ -65,6 +65,21 @@ async def test_keys_of_many_units_are_heard_and_lamps_are_lit(tmp_path: Path) ->
     assert sorted(log.presses) == sorted((f"unit-{unit}", "recall") for unit in units)
 
 
+async def test_many_absent_units_leave_no_lamp_of_the_others_lit_at_a_stop(
+    tmp_path: Path,
+) -> None:
+    log = Log()
+    absent, present = list(range(1, 41)), [101, 102, 103]
+    async with FarEnd(tmp_path, present) as far:
+        async with bus_of(far.plug.path, [*absent, *present], log) as (_, keypads):
+            for unit in present:
+                keypads[unit].set_lamp("accepted", LampPattern.ON)
+                await far.modules[unit].output(0, True)
+            await log.status("unit-40", DeviceStatus.OFFLINE)
+        for unit in present:
+            await far.modules[unit].output(0, False)
+
+
 async def test_an_absent_unit_is_offline_and_back_online_with_its_lamps_as_they_should_be(
     tmp_path: Path,
 ) -> None:

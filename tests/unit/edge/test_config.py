@@ -245,14 +245,18 @@ def test_a_file_in_another_encoding_is_told_the_line_and_the_way_out(tmp_path: P
     [
         "x = " + "[" * 5000 + "]" * 5000,
         "[" + ".".join(["a"] * 5000) + "]",
+        "x = " + "[" * 50 + "]" * 50,
         "x = " + "9" * 5000,
+        "x = 0x" + "f" * 5000,
     ],
-    ids=["deep lists", "a deep table", "a number of 5,000 digits"],
+    ids=["deep lists", "a deep table", "lists", "a number of 5,000 digits", "a long number"],
 )
 def test_what_python_can_not_hold_is_refused_in_words(tmp_path: Path, text: str) -> None:
     file = tmp_path / "hall.toml"
     file.write_text(GOOD + text + "\n", encoding="utf-8")
-    with pytest.raises(ConfigInvalid, match=r"the file: (is not TOML|is nested too deep)"):
+    with pytest.raises(
+        ConfigInvalid, match=r"the file: (is not TOML|is nested too deep|has a number)"
+    ):
         load(file)
 
 
@@ -260,6 +264,36 @@ def test_what_python_can_not_hold_is_refused_in_words(tmp_path: Path, text: str)
 def test_a_journal_that_would_keep_nothing_is_refused(tmp_path: Path, path: str) -> None:
     problems = problems_of(tmp_path, re.sub(r'(?m)^path = ".*"', f'path = "{path}"', GOOD))
     assert "the journal is a file" in problems["journal.path"]
+
+
+A_BUS = '[buses.b]\nport = "/dev/ttyS9"\nbaud = "9600"\n\n'
+
+
+@pytest.mark.parametrize(
+    ("good", "lax", "key", "said"),
+    [
+        ("window = 1\n", "window = true\n", "devices.caller-1.window", "a whole number"),
+        ("window = 1\n", 'window = "1"\n', "devices.caller-1.window", "a whole number"),
+        (
+            "[journal]",
+            "[rules]\nrating_seconds = true\n[journal]",
+            "rules.rating_seconds",
+            "number",
+        ),
+        ('"dispenser"', '"dispenser"\npull = "off"', "devices.buttons.pull", "true or false"),
+        ("[journal]", A_BUS + "[journal]", "buses.b.baud", "must be"),
+    ],
+    ids=["true", "text", "a duration", "a truth in quotes", "a speed"],
+)
+def test_a_value_of_another_type_is_not_taken_for_the_right_one(
+    tmp_path: Path, good: str, lax: str, key: str, said: str
+) -> None:
+    assert good in FIRST_HALL
+    file = tmp_path / "hall.toml"
+    file.write_text(FIRST_HALL.replace(good, lax), encoding="utf-8")
+    with pytest.raises(ConfigInvalid) as invalid:
+        load(file)
+    assert said in {problem.key: problem.what for problem in invalid.value.problems}[key]
 
 
 def test_a_pin_is_a_number_and_no_truth(tmp_path: Path) -> None:
