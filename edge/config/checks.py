@@ -20,9 +20,9 @@ from edge.drivers.config import KEYPAD_ROLES, DeviceConfig, Role, as_far_as_read
 from edge.drivers.modbus_bus import LONGEST_CYCLE_SECONDS, BusConfig, poll_cycle_seconds
 from edge.drivers.modbus_io import ModbusIoConfig
 from edge.health import JOURNAL
-from edge.stations.desk import CALLER_KEYS, TRANSFER
+from edge.stations.desk import CALLER_KEYS, THANKS, TRANSFER
 from edge.stations.dispenser import meaning_of
-from edge.stations.presses import REFUSED
+from edge.stations.presses import ACCEPTED, REFUSED
 
 
 def contradictions(config: HallConfig, file: File) -> Iterator[Problem]:
@@ -378,6 +378,15 @@ def _mode_of(path: Path) -> int | None:
         return None
 
 
+ANSWERING_LAMPS = {
+    Role.CALLER: frozenset({ACCEPTED}),
+    Role.EVALUATOR: frozenset({ACCEPTED, THANKS}),
+}
+"""Lamps of which one tells who pressed that it counts. A ticket button is answered by paper."""
+USERS_OF_OTHERS = frozenset({"centre", "dashboards"})
+"""See broker-config/README.md."""
+
+
 def warnings(config: HallConfig) -> list[str]:
     """What will work, and may still disappoint somebody."""
     return list(_warnings(config))
@@ -429,12 +438,26 @@ def _warnings(config: HallConfig) -> Iterator[str]:
             )
     if config.uplink is None:
         yield "uplink: there is none, so the centre will hear nothing of this hall"
-    elif config.uplink.tls is None and config.uplink.host not in {"localhost", "127.0.0.1", "::1"}:
+        return
+    user = config.uplink.username or config.hall.id
+    if user != config.hall.id:
+        yield (
+            f"uplink.username: our brokers let a user write only of the hall of its own name, so "
+            f"what {user!r} sends of hall {config.hall.id!r} goes nowhere. Leave username out"
+        )
+    elif user in USERS_OF_OTHERS:
+        yield (
+            f"hall.id: {user!r} is another's user at our brokers, so nothing of this hall gets "
+            "through. Name the hall after its place"
+        )
+    if config.uplink.tls is None and config.uplink.host not in {"localhost", "127.0.0.1", "::1"}:
         yield "uplink: no TLS, so the password crosses the network in the clear"
 
 
 def _presses_without_an_answer(config: HallConfig) -> Iterator[str]:
-    """A refused press has no paper and no call to show for it: only a lamp or a buzzer answers."""
+    """A refused press has no paper and no call to show for it: only a lamp or a buzzer answers.
+    One that counts is seen on the screen above its window, too."""
+    seen = {screen.window for screen in config.with_role(Role.CALL_SCREEN).values()}
     for name, device in config.devices.items():
         lamps = getattr(device, "lamps", None)
         if device.role in KEYPAD_ROLES and isinstance(lamps, dict) and REFUSED not in lamps:
@@ -442,6 +465,16 @@ def _presses_without_an_answer(config: HallConfig) -> Iterator[str]:
                 f"devices.{name}: no lamp or buzzer is called {REFUSED!r}, so a press that the "
                 "rules refuse is not answered there"
             )
+        if device.role in ANSWERING_LAMPS and isinstance(lamps, dict):
+            wanted = ANSWERING_LAMPS[device.role]
+            if not wanted & set(lamps) and not (
+                device.role is Role.CALLER and device.window in seen
+            ):
+                yield (
+                    f"devices.{name}: a press that counts is not answered there: give it a lamp "
+                    f"called {' or '.join(map(repr, sorted(wanted)))}"
+                    + (", or its window a call screen" if device.role is Role.CALLER else "")
+                )
 
 
 def _clerks_at_two_windows(config: HallConfig) -> Iterator[str]:

@@ -313,6 +313,43 @@ def test_keypads_that_can_not_refuse_and_journals_that_move_are_warned_of(tmp_pa
     assert "no lamp or buzzer" not in "\n".join(warnings(load(file)))
 
 
+def test_keypads_that_answer_no_press_that_counts_are_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "hall.toml"
+    silent = "devices.caller-1: a press that counts is not answered there"
+    text = re.sub(r"accepted = [0-9]+, ", "", FIRST_HALL)
+    assert text != FIRST_HALL
+    file.write_text(text, encoding="utf-8")
+    assert silent in "\n".join(warnings(load(file)))
+    screen = (
+        '[devices.bar-1]\ndriver = "onbon_bx"\nrole = "call_screen"\nwindow = 1\n'
+        'port = "/dev/ttyS8"\n'
+    )
+    file.write_text(text + "\n" + screen, encoding="utf-8")
+    assert silent not in "\n".join(warnings(load(file)))
+    file.write_text(FIRST_HALL, encoding="utf-8")
+    assert silent not in "\n".join(warnings(load(file)))
+
+
+@pytest.mark.parametrize(
+    ("hall", "username", "said"),
+    [
+        ("centre", "", "hall.id: 'centre' is another's user"),
+        ("dashboards", "", "hall.id: 'dashboards' is another's user"),
+        ("east-gate", 'username = "east"', "what 'east' sends of hall 'east-gate' goes nowhere"),
+        ("east-gate", 'username = "east-gate"', ""),
+    ],
+)
+def test_a_hall_that_no_broker_would_let_through_is_warned_of(
+    tmp_path: Path, hall: str, username: str, said: str
+) -> None:
+    file = tmp_path / "hall.toml"
+    text = FIRST_HALL.replace("my-first-hall", hall)
+    file.write_text(text + f'\n[uplink]\nhost = "localhost"\n{username}\n', encoding="utf-8")
+    told = [each for each in warnings(load(file)) if each.startswith(("hall.id", "uplink.user"))]
+    assert len(told) == bool(said)
+    assert said in "".join(told)
+
+
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, GOOD + "\nprefix == 3\n")
     assert "line" in problems["the file"]
