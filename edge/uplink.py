@@ -171,7 +171,9 @@ class Uplink:
             try:
                 await self._serve(session)
             except asyncio.CancelledError as cancelled:
-                await self._say_stopped(session)
+                # In a task of its own: until Python 3.11.5, time-outs within one that is cancelled
+                # end as cancellations.
+                await asyncio.shield(asyncio.create_task(self._say_stopped(session)))
                 ended_by = cancelled
             except _JournalIsOldCopy as discovery:
                 ended_by = discovery

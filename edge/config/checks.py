@@ -436,6 +436,10 @@ def _warnings(config: HallConfig) -> Iterator[str]:
                 f"be as short as 80 ms, so beyond {longest_ms:.0f} ms some are lost. Use a "
                 "higher baud rate, or two buses"
             )
+    yield from _about_the_uplink(config)
+
+
+def _about_the_uplink(config: HallConfig) -> Iterator[str]:
     if config.uplink is None:
         yield "uplink: there is none, so the centre will hear nothing of this hall"
         return
