@@ -6,19 +6,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from contract.commands import Refusal
+from contract.commands import ConfirmPrint, IssueTicket, Refusal, SignOn
 from contract.documents import HallReport
 from contract.events import HallEvent
+from contract.names import ServiceId
 from edge.bootstrap import Hall, restore
 from edge.clock import ManualClock
 from edge.config import HallConfig, load
 from edge.controller import Controller, EventLog
 from edge.journal.journal import Journal
+from edge.queue.estimate import QueueLength
+from edge.queue.plan import WaitEstimate
 from tests.support.broker import running_broker
-from tests.support.hall_events import device, epochs
+from tests.support.hall_events import device, epochs, ulid
 from tests.support.service_manager import service_manager
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -67,6 +71,41 @@ async def until_said(caplog: pytest.LogCaptureFixture, words: str) -> None:
     async with asyncio.timeout(20):
         while words not in caplog.text:
             await asyncio.sleep(0.01)
+
+
+async def test_many_idle_windows_ask_for_one_estimate_of_each_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One each held the event loop for longer than a tap lasts."""
+    asked: list[ServiceId] = []
+    estimate = QueueLength.estimate
+
+    def counted(self: QueueLength, *arguments: Any, **place: Any) -> WaitEstimate:
+        asked.append(arguments[2])
+        return estimate(self, *arguments, **place)
+
+    more = "".join(f'\n[windows.{number}]\nskills = "all"\n' for number in range(2, 41))
+    config = config_in(tmp_path, more)
+    async with journal_of(config) as journal:
+        controller = await controller_of(config, journal, journal)
+        hall = Hall(config, ManualClock(START), journal, controller)
+        stop = asyncio.Event()
+        running = asyncio.create_task(hall.run(stop))
+        async with asyncio.timeout(20):
+            while controller.state.business_day is None:
+                await asyncio.sleep(0)
+            ticket = IssueTicket(ticket=ulid(1), service="payment")
+            assert not isinstance(await controller.submit(ticket), Refusal)
+            for number in range(1, 41):
+                signing_on = SignOn(window=number, clerk=str(number))
+                assert not isinstance(await controller.submit(signing_on), Refusal)
+            printed = await controller.submit(ConfirmPrint(ticket=ulid(1)))
+            assert not isinstance(printed, Refusal)
+            monkeypatch.setattr(QueueLength, "estimate", counted)
+            hall._refresh()
+        assert asked == ["payment"]
+        stop.set()
+        await running
 
 
 class DyingLog:
