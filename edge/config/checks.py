@@ -393,6 +393,8 @@ def warnings(config: HallConfig) -> list[str]:
 
 
 VOLATILE = frozenset({"tmpfs", "ramfs", "overlay", "squashfs"})
+WITHOUT_INODES = frozenset({"vfat", "msdos", "exfat"})
+"""A file has another number there after each mount: see ``edge.journal.database.Companion``."""
 
 
 def file_system_of(path: Path, mounts: str) -> str:
@@ -401,14 +403,24 @@ def file_system_of(path: Path, mounts: str) -> str:
     return next((kinds[folder] for folder in path.absolute().parents if folder in kinds), "unknown")
 
 
+def about_disk(journal: Path, mounts: str) -> Iterator[str]:
+    """What may disappoint about the disk that the journal will be on."""
+    kind = file_system_of(journal, mounts)
+    if kind in VOLATILE:
+        yield (
+            f"journal.path: {journal} is on {kind}, which forgets at a power cut; give the journal "
+            "a disk of its own"
+        )
+    if kind in WITHOUT_INODES:
+        yield (
+            f"journal.path: {journal} is on {kind}, where every boot would take it for an old copy "
+            "and leave numbers out; use a disk with ext4"
+        )
+
+
 def _warnings(config: HallConfig) -> Iterator[str]:
     if (mounts := Path("/proc/mounts")).exists():
-        kind = file_system_of(config.journal.path, mounts.read_text(encoding="utf-8"))
-        if kind in VOLATILE:
-            yield (
-                f"journal.path: {config.journal.path} is on {kind}, which forgets at a power cut; "
-                "give the journal a disk of its own"
-            )
+        yield from about_disk(config.journal.path, mounts.read_text(encoding="utf-8"))
     if not config.journal.path.is_absolute():
         yield (
             f"journal.path: {config.journal.path} depends on the folder that the controller is "

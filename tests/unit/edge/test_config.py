@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import ConfigInvalid, load, warnings
-from edge.config.checks import file_system_of
+from edge.config.checks import about_disk, file_system_of
 from edge.config.load import FIRST_HALL
 
 GOOD = """
@@ -386,6 +386,15 @@ def test_a_journal_on_a_disk_that_forgets_is_told_from_one_that_does_not() -> No
     mounts = "/dev/sda1 / ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\noverlay /srv overlay rw 0 0\n"
     assert file_system_of(Path("/run/nowserving/journal.db"), mounts) == "tmpfs"
     assert file_system_of(Path("/var/lib/nowserving/journal.db"), mounts) == "ext4"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("overlay", "forgets at a power cut"), ("vfat", "an old copy"), ("ext4", "")]
+)
+def test_a_disk_that_may_disappoint_is_warned_of(kind: str, said: str) -> None:
+    told = list(about_disk(Path("/data/journal.db"), f"/dev/sda1 /data {kind} rw 0 0\n"))
+    assert len(told) == bool(said)
+    assert said in "".join(told)
 
 
 def test_a_bus_too_slow_for_taps_is_a_warning(tmp_path: Path) -> None:
