@@ -152,11 +152,7 @@ def gather(hall: VirtualHall) -> Evidence:
         papers=list(ledger.papers),
         calls=list(ledger.calls),
         two_at_once=list(ledger.two_at_once),
-        blind_windows=[
-            number
-            for number, window in hall.fittings.windows.items()
-            if window.screen in hall.cables_pulled
-        ],
+        blind_windows={number: hall.blind_spans(number) for number in hall.fittings.windows},
         press_to_led_seconds=list(ledger.press_to_led_seconds),
         press_to_paper_seconds=list(ledger.press_to_paper_seconds),
         daemon_rss_bytes=hall.daemon.peak_rss_bytes,
@@ -166,6 +162,11 @@ def gather(hall: VirtualHall) -> Evidence:
     try:
         evidence.journal = truth.read_journal(hall.places.journal)
         evidence.centre = truth.read_centre(hall.places.centre_database, layout.HALL)
+        evidence.happened_at = {
+            record.place: hall.timeline.loop_time(truth.hall_time(record))
+            for record in evidence.journal
+            if record.word == "called"
+        }
     except Unreadable as error:
         evidence.failures = [f"can't be read: {error}"]
     return evidence

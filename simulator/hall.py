@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,12 +25,13 @@ from simulator.broker import BrokerPlan, Kind, plan_broker
 from simulator.devices import Relay, RelayMode
 from simulator.fittings import PRINTER, Fittings
 from simulator.layout import MAX_SPEED, MIN_SPEED, Places, Wiring
-from simulator.ledger import Ledger
+from simulator.ledger import EXCUSED_WITHIN_SECONDS, Ledger
 from simulator.panels import Panel
 from simulator.people import People
 from simulator.ports import free_ports
-from simulator.processes import Program, stop_in_order
+from simulator.processes import Program, Readiness, stop_in_order
 from simulator.tasks import in_background
+from simulator.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +87,11 @@ class VirtualHall:
         self.clock = SharedScaledClock(self.places.clock_file)
         self.speed = options.speed
         self.night = False
-        self.cables_pulled: set[str] = set()
-        """Every cable that was out at some time."""
+        self.timeline = Timeline()
+        self.screen_cables: dict[int, Readiness] = {n: Readiness() for n in self.fittings.windows}
+        """When each window's screen was plugged."""
+        for cable in self.screen_cables.values():
+            cable.set(True, -inf)
         try:
             self.broker_plan, self.relay, self.programs = self._plan_programs()
         except BaseException:
@@ -331,6 +336,7 @@ class VirtualHall:
         """Note who is plugged and served, settle presses, and let the clock be seen to move."""
         loop = asyncio.get_running_loop()
         while True:
+            self.timeline.note(self.clock.now().wall.timestamp(), loop.time())
             self.fittings.look(loop.time())
             for press in self.ledger.settle(loop.time()):
                 self.say(f"nothing answered {press}, pressed at {press.at:.3f}")
@@ -361,6 +367,12 @@ class VirtualHall:
         if not served and begin - healing_since < HEALS_WITHIN_SECONDS:
             return "daemon and device were about to find each other"
         return None
+
+    def blind_spans(self, window: int) -> list[tuple[float, float]]:
+        """From when to when a call may have passed the window's screen by: from just before its
+        cable came out until the daemon must have found it again."""
+        breaks = self.screen_cables[window].breaks(-inf, inf)
+        return [(out - EXCUSED_WITHIN_SECONDS, back + HEALS_WITHIN_SECONDS) for out, back in breaks]
 
     # --- acting -----------------------------------------------------------------------------------
 
@@ -417,7 +429,7 @@ class VirtualHall:
             printer.refill_paper()
         for cable in self.fittings.cables:
             if not self.fittings.plugged(cable):
-                self.fittings.plug(cable, True)
+                self._plug(cable, True)
         for panel in self.fittings.panels.values():
             for key in panel.keys:
                 panel.stick(key, False)
@@ -474,9 +486,14 @@ class VirtualHall:
             raise BadAction(f"no cable {cable!r}; there are: {', '.join(self.fittings.cables)}")
         if cable == PRINTER and not self.fittings.printer.powered:
             raise BadAction("the printer is off: its cable leads nowhere")
-        self.fittings.plug(cable, not _on(action))
-        self.cables_pulled.add(cable)
+        self._plug(cable, not _on(action))
         self.say(f"the cable of {cable} is {'out' if _on(action) else 'in again'}")
+
+    def _plug(self, cable: str, plugged: bool) -> None:
+        self.fittings.plug(cable, plugged)
+        for number, window in self.fittings.windows.items():
+            if window.screen == cable:
+                self.screen_cables[number].set(plugged, asyncio.get_running_loop().time())
 
     def _network_down(self, action: Mapping[str, Any]) -> None:
         minutes = _number(action, "minutes", 0, 24 * 60)

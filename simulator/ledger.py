@@ -44,6 +44,9 @@ ACCEPTED, REFUSED = "accepted", "refused"
 ANSWER_LAMPS = frozenset({ACCEPTED, REFUSED})
 CALLING_KEYS = frozenset({"call_next"})
 """After these a screen calls somebody new; a recall looks like the blinking before it."""
+CALL_GOES_ON = frozenset({Showing.CALLING, Showing.DARK, Showing.FAULT})
+"""What a screen shows between the beginning and the end of one call: it blinks, and a fault
+that heals shows the same call again."""
 MAX_SAMPLES = 100_000
 
 Excuse = Callable[[str, float, float], str | None]
@@ -170,7 +173,7 @@ class Ledger:
             wanting = self._wanting_led.pop(station, None)
             if wanting is not None and at - wanting.at <= ANSWER_SECONDS:
                 self.press_to_led_seconds.append(at - wanting.at)
-        if sight.showing not in {Showing.DARK, Showing.CALLING}:  # a call blinks
+        if sight.showing not in CALL_GOES_ON:
             self._calling[window] = None
         return sight
 

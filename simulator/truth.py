@@ -8,9 +8,10 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,14 @@ def read_journal(path: Path) -> list[Record]:
         return [Record(str(body["epoch"]), int(body["sequence"]), body) for body in bodies]
 
 
+def hall_time(record: Record) -> float:
+    """When it happened, in seconds of Unix time. Raises ``Unreadable``."""
+    try:
+        return datetime.fromisoformat(record.body["time"]).timestamp()
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"the time of {record.epoch}.{record.seq}: {error!r}") from error
+
+
 def progress(journal: Path, centre: Path, hall: str) -> tuple[int, int]:
     """How many events the hall's journal and the centre's database have. Raises
     ``Unreadable``."""
@@ -127,8 +136,10 @@ class Evidence:
     """In the order in which they came out."""
     calls: Sequence[Call] = ()
     two_at_once: Sequence[str] = ()
-    blind_windows: Collection[int] = ()
-    """Their screens were unplugged for a while: calls may have passed them by."""
+    blind_windows: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """From when to when a window's screen was unplugged: calls may have passed it by then."""
+    happened_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    """The time of calls in the journal, by their places, on the clock of ``blind_windows``."""
     press_to_led_seconds: Sequence[float] = ()
     press_to_paper_seconds: Sequence[float] = ()
     journal: Sequence[Record] = ()
@@ -186,6 +197,9 @@ def judge(evidence: Evidence) -> Verdict:
         *_wrong("number on two tickets", "numbers on two tickets", paper_numbers),
         *_paper_reasons(evidence, Tickets(evidence.journal)),
         *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
+        *_wrong(
+            "call that no journal knows", "calls that no journal knows", unknown_calls(evidence)
+        ),
         *evidence.failures,
     ]
     return Verdict(figures, reasons)
@@ -265,18 +279,47 @@ def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
 
 
 def unshown_calls(evidence: Evidence) -> list[str]:
-    """Numbers that were called at a window, and that its screen did not show."""
-    shown = {(call.window, call.number) for call in evidence.calls}
-    called = dict.fromkeys(
-        (record.body["data"].get("window"), record.body["data"].get("number"))
+    """Calls in the journal that the window's screen did not show, each as often as it is missing.
+
+    One that fell into a time when the screen was unplugged is excused.
+    """
+    shown = _shown_calls(evidence)
+    missing = []
+    for record in reversed(evidence.journal):  # of two calls and one sight, the later is meant
+        if record.word != "called":
+            continue
+        window, number = record.body["data"].get("window"), record.body["data"].get("number")
+        if shown[window, record.ticket]:
+            shown[window, record.ticket] -= 1
+        elif not _blind(evidence, window, evidence.happened_at.get(record.place)):
+            missing.append(f"{number} at window {window}")
+    return missing[::-1]
+
+
+def unknown_calls(evidence: Evidence) -> list[str]:
+    """Calls on a screen that no event tells of: what is shown has been on disk before."""
+    journaled = Counter(
+        (record.body["data"].get("window"), record.ticket)
         for record in evidence.journal
         if record.word == "called"
     )
-    return [
-        f"{number} at window {window}"
-        for window, number in called
-        if (window, number) not in shown and window not in evidence.blind_windows
-    ]
+    numbers = {paper.ticket: paper.number for paper in evidence.papers}
+    more = _shown_calls(evidence) - journaled
+    return [f"{numbers[ticket]} at window {window}" for window, ticket in more.elements()]
+
+
+def _shown_calls(evidence: Evidence) -> Counter[tuple[int, str]]:
+    """How often each window's screen called each ticket: a number alone comes again tomorrow."""
+    return Counter(
+        (call.window, paper.ticket)
+        for call in evidence.calls
+        if (paper := paper_of(call, evidence.papers)) is not None
+    )
+
+
+def _blind(evidence: Evidence, window: int, at: float | None) -> bool:
+    spans = evidence.blind_windows.get(window, ())
+    return at is not None and any(begin <= at <= end for begin, end in spans)
 
 
 def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:

@@ -281,6 +281,17 @@ def test_a_call_that_blinks_is_one_call() -> None:
     assert [(call.window, call.number) for call in ledger.calls] == [(1, "A001")]
 
 
+def test_a_call_behind_a_fault_that_heals_is_one_call() -> None:
+    ledger = Ledger(nobody_is_excused)
+    for at, text in [
+        (1.0, "A001 请到1号窗口"),
+        (2.0, "系统故障 请稍候"),
+        (3.0, "A001 请到1号窗口"),
+    ]:
+        ledger.screen(1, text, at)
+    assert len(ledger.calls) == 1
+
+
 def test_a_screen_with_two_numbers_is_noted() -> None:
     ledger = Ledger(nobody_is_excused)
     ledger.screen(1, "A001 A002 请到1号窗口", 1.0)

@@ -1,10 +1,11 @@
 """Each wrong is found when it is really there, and a good run has none."""
 
+import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from simulator.truth import (
     Evidence,
     Record,
     Unreadable,
+    hall_time,
     judge,
     percentiles_ms,
     progress,
@@ -119,11 +121,71 @@ def test_a_good_run_has_no_reason_against_it_and_these_figures() -> None:
     }
 
 
-def test_a_call_that_no_screen_showed_is_found_unless_its_screen_was_unplugged() -> None:
+def test_a_call_that_no_screen_showed_is_found() -> None:
     assert "1 call was never shown: A001 at window 1" in reasons(good(calls=[]))
     elsewhere = [Call(5.0, 2, "A001")]
     assert "1 call was never shown: A001 at window 1" in reasons(good(calls=elsewhere))
-    assert reasons(good(calls=[], blind_windows=[1])) == ""
+
+
+@pytest.mark.parametrize(
+    ("span", "at", "excused"),
+    [
+        ((4.0, 9.0), 5.0, True),
+        ((4.0, math.inf), 5.0, True),
+        ((6.0, 9.0), 5.0, False),
+        ((1.0, 4.0), 5.0, False),
+        ((1.0, 9.0), None, False),
+    ],
+)
+def test_a_screen_is_excused_only_for_calls_while_it_was_unplugged(
+    span: tuple[float, float], at: float | None, excused: bool
+) -> None:
+    when = {} if at is None else {(EPOCH, 6): at}  # the event of the call
+    unshown = reasons(good(calls=[], blind_windows={1: [span]}, happened_at=when))
+    assert ("never shown" not in unshown) == excused
+    elsewhere = reasons(good(calls=[], blind_windows={2: [(4.0, 9.0)]}, happened_at=when))
+    assert "never shown" in elsewhere
+
+
+def test_the_second_call_of_a_ticket_has_to_be_shown_too() -> None:
+    again = [record(12, "no-show", 1), record(13, "rejoined", 1)]
+    again.append(record(14, "called", 1, window=1, number="A001"))
+    history = [*GOOD_EVENTS, *again]
+    assert "1 call was never shown: A001 at window 1" in reasons(
+        good(journal=history, centre=history)
+    )
+    both = [Call(5.0, 1, "A001"), Call(9.0, 1, "A001")]
+    assert "never shown" not in reasons(good(journal=history, centre=history, calls=both))
+
+
+def test_the_same_number_at_the_same_window_tomorrow_has_to_be_shown_too() -> None:
+    tomorrow = date(2026, 3, 3)
+    history = [*GOOD_EVENTS, *events(("issued", 9), ("printed", 9), ("called", 9))]
+    history = [
+        replace(r, seq=seq, body={**r.body, "data": {**r.body["data"], "number": "A001"}})
+        if seq > len(GOOD_EVENTS)
+        else r
+        for seq, r in enumerate(history, start=1)
+    ]
+    papers = [*good().papers, paper(9, "A001", at=900.0, day=tomorrow)]
+    found = reasons(good(journal=history, centre=history, papers=papers))
+    assert "1 call was never shown: A001 at window 1" in found
+
+
+def test_a_call_on_a_screen_that_neither_journal_nor_centre_has_is_found() -> None:
+    lost = [replace(r, seq=seq) for seq, r in enumerate(GOOD_EVENTS, 1) if r.word != "called"]
+    found = reasons(good(journal=lost, centre=lost))
+    assert "1 call that no journal knows: A001 at window 1" in found
+    another = [Call(5.0, 1, "A001"), Call(6.0, 2, "A002")]
+    assert "1 call that no journal knows: A002 at window 2" in reasons(good(calls=another))
+
+
+def test_when_an_event_happened_is_told_or_it_is_unreadable() -> None:
+    told = Record(EPOCH, 1, {"time": "2026-03-02T01:00:00Z"})
+    assert hall_time(told) == datetime(2026, 3, 2, 1, tzinfo=UTC).timestamp()
+    for wrong in ({}, {"time": "noon"}, {"time": 3}):
+        with pytest.raises(Unreadable, match=r"the time of .*\.1"):
+            hall_time(Record(EPOCH, 1, wrong))
 
 
 def test_an_unanswered_press_is_counted_and_named() -> None:
