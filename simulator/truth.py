@@ -37,7 +37,8 @@ _BECOMES = {
     "cancelled": "cancelled",
 }
 """The state that an event about a ticket leaves it in, by the event's own word."""
-_MAY_CHANGE_WINDOW = frozenset({"rejoined", "transferred", "resumed"})
+_CALLED_AGAIN_AFTER = frozenset({"rejoined", "transferred"})
+"""Who is back in line may be called again, also elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,12 @@ class Verdict:
 def judge(evidence: Evidence) -> Verdict:
     """Count, compare, and say what is wrong."""
     tickets = Tickets(evidence.centre)
-    paper_numbers = doubled_numbers(evidence.papers)
+    numbers = [
+        *doubled_numbers(evidence.papers),
+        *doubled_issues(evidence.journal),
+        *doubled_issues(evidence.centre),
+    ]
+    numbers = list(dict.fromkeys(numbers))  # the same wrong, seen by several witnesses
     double_calls = doubled_calls(evidence, Tickets(evidence.journal))
     duplicates = len(evidence.centre) - len({record.place for record in evidence.centre})
     gaps = missing_places(evidence.centre)
@@ -181,7 +187,7 @@ def judge(evidence: Evidence) -> Verdict:
         "duplicates_at_centre": duplicates,
         "gaps_at_centre": len(gaps),
         "double_calls": len(double_calls),
-        "duplicate_numbers": len(paper_numbers),
+        "duplicate_numbers": len(numbers),
         "press_to_led_ms": percentiles_ms(evidence.press_to_led_seconds),
         "press_to_paper_ms": percentiles_ms(evidence.press_to_paper_seconds),
         "daemon_rss_mb": round(evidence.daemon_rss_bytes / 1e6, 1),
@@ -194,7 +200,12 @@ def judge(evidence: Evidence) -> Verdict:
         *_wrong("gap at the centre", "gaps at the centre", gaps),
         *_differences(evidence.journal, evidence.centre),
         *_wrong("double call", "double calls", double_calls),
-        *_wrong("number on two tickets", "numbers on two tickets", paper_numbers),
+        *_wrong("number on two tickets", "numbers on two tickets", numbers),
+        *_wrong(
+            "paper without a readable time",
+            "papers without a readable time",
+            [paper.number for paper in evidence.papers if paper.business_day is None],
+        ),
         *_paper_reasons(evidence, Tickets(evidence.journal)),
         *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
         *_wrong(
@@ -261,6 +272,25 @@ def doubled_numbers(papers: Iterable[TicketPaper]) -> list[str]:
     return wrong
 
 
+def doubled_issues(records: Iterable[Record]) -> list[str]:
+    """Numbers that were issued twice on a day, whatever became of them: one that was voided may
+    be on somebody's paper."""
+    first: dict[tuple[Any, Any], Record] = {}
+    wrong: list[str] = []
+    for record in records:
+        if record.word != "issued":
+            continue
+        data = record.body["data"]
+        before = first.setdefault((data.get("business_day"), data.get("number")), record)
+        if before.place == record.place:
+            continue  # the same event once more, which is another wrong
+        if before.ticket == record.ticket:
+            wrong.append(f"{data.get('number')} was issued twice to {record.ticket}")
+        else:
+            wrong.append(f"{data.get('number')} is on {before.ticket} and on {record.ticket}")
+    return wrong
+
+
 def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
     """Tickets called at two windows without a reason, and screens that called two at once."""
     wrong = [f"one screen called two: {text}" for text in evidence.two_at_once]
@@ -269,12 +299,35 @@ def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
         paper = paper_of(call, evidence.papers)
         if paper is not None:
             windows.setdefault(paper.ticket, []).append(call)
+    seen = set()
     for ticket, calls in windows.items():
         changes = sum(one.window != other.window for one, other in pairwise(calls))
         words = tickets.words.get(ticket, Counter())
-        if changes > sum(words[word] for word in _MAY_CHANGE_WINDOW):
+        if changes > sum(words[word] for word in _CALLED_AGAIN_AFTER):
             places = ", ".join(str(call.window) for call in calls)
             wrong.append(f"{calls[0].number} was called at the windows {places}")
+            seen.add(ticket)
+    return wrong + [
+        text for ticket, text in _called_without_end(evidence.journal).items() if ticket not in seen
+    ]
+
+
+def _called_without_end(journal: Iterable[Record]) -> dict[str, str]:
+    """Tickets that the journal calls again though nothing has put them back in line."""
+    called_at: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for record in journal:
+        ticket, data = record.ticket, record.body["data"]
+        if record.word in _CALLED_AGAIN_AFTER:
+            called_at.pop(ticket, None)
+        elif record.word == "called":
+            window = data.get("window")
+            if ticket in called_at:
+                wrong[ticket] = (
+                    f"{data.get('number')} was called at window {window} after window "
+                    f"{called_at[ticket]}, and nothing between"
+                )
+            called_at[ticket] = window
     return wrong
 
 

@@ -46,7 +46,7 @@ def record(seq: int, word: str, ticket: int, **data: Any) -> Record:
         "type": f"hall.ticket.{word}.v1",
         "sequence": f"{seq:020}",
         "epoch": EPOCH,
-        "data": {"ticket": ulid(ticket), **data},
+        "data": {"ticket": ulid(ticket), "business_day": DAY.isoformat(), **data},
     }
     return Record(EPOCH, seq, body)
 
@@ -160,13 +160,10 @@ def test_the_second_call_of_a_ticket_has_to_be_shown_too() -> None:
 
 def test_the_same_number_at_the_same_window_tomorrow_has_to_be_shown_too() -> None:
     tomorrow = date(2026, 3, 3)
-    history = [*GOOD_EVENTS, *events(("issued", 9), ("printed", 9), ("called", 9))]
-    history = [
-        replace(r, seq=seq, body={**r.body, "data": {**r.body["data"], "number": "A001"}})
-        if seq > len(GOOD_EVENTS)
-        else r
-        for seq, r in enumerate(history, start=1)
-    ]
+    about = {"number": "A001", "business_day": tomorrow.isoformat(), "window": 1}
+    words = ("issued", "printed", "called")
+    more = [record(seq, word, 9, **about) for seq, word in enumerate(words, start=12)]
+    history = [*GOOD_EVENTS, *more]
     papers = [*good().papers, paper(9, "A001", at=900.0, day=tomorrow)]
     found = reasons(good(journal=history, centre=history, papers=papers))
     assert "1 call was never shown: A001 at window 1" in found
@@ -214,7 +211,7 @@ def test_an_event_that_is_missing_at_the_end_is_no_gap_but_lost() -> None:
 
 def test_a_second_epoch_begins_at_one_and_is_no_gap() -> None:
     other = "01JNAB00000000000000000001"
-    more = Record(other, 1, {**GOOD_EVENTS[0].body, "epoch": other})
+    more = Record(other, 1, {**record(1, "wait-estimated", 2).body, "epoch": other})
     assert judge(good(journal=[*GOOD_EVENTS, more], centre=[*GOOD_EVENTS, more])).reasons == []
 
 
@@ -236,6 +233,41 @@ def test_a_number_on_two_tickets_of_a_day_is_a_duplicate() -> None:
 def test_a_number_comes_again_on_another_day() -> None:
     papers = [paper(1, "A001"), paper(2, "A001", day=date(2026, 3, 3), at=9.0)]
     assert judge(good(papers=papers)).figures["duplicate_numbers"] == 0
+
+
+@pytest.mark.parametrize("fate", ["voided", "printing", "cancelled"])
+def test_a_number_that_was_issued_twice_is_a_duplicate_whatever_became_of_it(fate: str) -> None:
+    second = [record(12, "issued", 7, number="A001"), record(13, fate, 7, number="A001")]
+    history = [*GOOD_EVENTS, *second]
+    verdict = judge(good(journal=history, centre=history))
+    assert verdict.figures["duplicate_numbers"] == 1
+    assert f"1 number on two tickets: A001 is on {ulid(1)} and on {ulid(7)}" in verdict.reasons
+
+
+def test_a_number_that_was_issued_again_the_next_day_is_none() -> None:
+    again = record(12, "issued", 7, number="A001", business_day="2026-03-03")
+    history = [*GOOD_EVENTS, again, record(13, "voided", 7, number="A001")]
+    assert judge(good(journal=history, centre=history)).figures["duplicate_numbers"] == 0
+
+
+def test_a_duplicate_that_paper_journal_and_centre_have_is_one() -> None:
+    second = [record(12, "issued", 7, number="A001"), record(13, "printed", 7, number="A001")]
+    history = [*GOOD_EVENTS, *second]
+    papers = [*good().papers, paper(7, "A001", at=9.0)]
+    verdict = judge(good(journal=history, centre=history, papers=papers))
+    assert verdict.figures["duplicate_numbers"] == 1
+
+
+def test_a_number_issued_twice_to_one_ticket_is_wrong_too() -> None:
+    history = [*GOOD_EVENTS, record(12, "issued", 3, number="A003")]
+    assert f"A003 was issued twice to {ulid(3)}" in reasons(good(journal=history, centre=history))
+
+
+def test_a_paper_whose_time_cannot_be_read_is_wrong_and_no_other_day() -> None:
+    blurred = replace(paper(2, "A002"), business_day=None)
+    assert "1 paper without a readable time: A002" in reasons(
+        good(papers=[paper(1, "A001"), blurred])
+    )
 
 
 def test_a_marked_reprint_of_the_same_ticket_is_no_duplicate() -> None:
@@ -267,6 +299,39 @@ def test_one_transfer_excuses_one_change_of_window_and_no_more() -> None:
     history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), elsewhere]
     calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001"), Call(7.0, 1, "A001")]
     verdict = judge(good(journal=history, centre=list(history), calls=calls))
+    assert verdict.figures["double_calls"] == 1
+
+
+def test_a_ticket_that_was_parked_and_taken_back_may_not_be_called_elsewhere() -> None:
+    aside = [record(12, "parked", 1, window=1), record(13, "resumed", 1, window=2)]
+    history = [*GOOD_EVENTS, *aside]
+    calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001")]
+    verdict = judge(good(journal=history, centre=history, calls=calls))
+    assert verdict.figures["double_calls"] == 1
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_a_ticket_that_the_journal_calls_twice_is_a_double_call_though_nobody_saw_it(
+    window: int,
+) -> None:
+    again = record(12, "called", 1, window=window, number="A001")
+    history = [*GOOD_EVENTS, again]
+    unplugged = {window: [(0.0, 9.0)]}
+    evidence = good(
+        journal=history,
+        centre=history,
+        blind_windows=unplugged,
+        happened_at={again.place: 7.0},
+    )
+    verdict = judge(evidence)
+    assert verdict.figures["double_calls"] == 1
+    assert f"called at window {window} after window 1" in reasons(evidence)
+
+
+def test_a_double_call_that_journal_and_screens_tell_of_is_one() -> None:
+    history = [*GOOD_EVENTS, record(12, "called", 1, window=2, number="A001")]
+    calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001")]
+    verdict = judge(good(journal=history, centre=history, calls=calls))
     assert verdict.figures["double_calls"] == 1
 
 
