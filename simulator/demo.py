@@ -148,6 +148,7 @@ def gather(hall: VirtualHall) -> Evidence:
     ledger = hall.ledger
     evidence = Evidence(
         presses=ledger.presses,
+        tally=ledger.tally,
         unanswered=[str(press) for press in ledger.unanswered],
         papers=list(ledger.papers),
         calls=list(ledger.calls),
@@ -155,6 +156,8 @@ def gather(hall: VirtualHall) -> Evidence:
         blind_windows={number: hall.blind_spans(number) for number in hall.fittings.windows},
         press_to_led_seconds=list(ledger.press_to_led_seconds),
         press_to_paper_seconds=list(ledger.press_to_paper_seconds),
+        ordinary_seconds=hall.ordinary_seconds,
+        ordinary_hall_seconds=hall.ordinary_hall_seconds,
         daemon_rss_bytes=hall.daemon.peak_rss_bytes,
         kills={name: program.kills for name, program in hall.programs.items()},
         broker=hall.broker_plan.kind,

@@ -24,6 +24,7 @@ from simulator import layout, truth
 from simulator.broker import BrokerPlan, Kind, plan_broker
 from simulator.devices import Relay, RelayMode
 from simulator.fittings import PRINTER, Fittings
+from simulator.habits import DOORS_CLOSE_AT, DOORS_OPEN_AT
 from simulator.layout import MAX_SPEED, MIN_SPEED, Places, Wiring
 from simulator.ledger import EXCUSED_WITHIN_SECONDS, Ledger
 from simulator.panels import Panel
@@ -88,6 +89,9 @@ class VirtualHall:
         self.speed = options.speed
         self.night = False
         self.timeline = Timeline()
+        self.ordinary_seconds = 0.0
+        self.ordinary_hall_seconds = 0.0
+        """For how long people were at work in an open hall in which nothing was broken."""
         self.screen_cables: dict[int, Readiness] = {n: Readiness() for n in self.fittings.windows}
         """When each window's screen was plugged."""
         for cable in self.screen_cables.values():
@@ -335,14 +339,32 @@ class VirtualHall:
     async def _look(self) -> None:
         """Note who is plugged and served, settle presses, and let the clock be seen to move."""
         loop = asyncio.get_running_loop()
+        before, hall_before = loop.time(), self.now()
         while True:
-            self.timeline.note(self.clock.now().wall.timestamp(), loop.time())
+            now, hall_now = loop.time(), self.now()
+            self.timeline.note(hall_now.timestamp(), now)
+            if self._ordinary(hall_now):
+                self.ordinary_seconds += now - before
+                self.ordinary_hall_seconds += (hall_now - hall_before).total_seconds()
+            before, hall_before = now, hall_now
             self.fittings.look(loop.time())
             for press in self.ledger.settle(loop.time()):
                 self.say(f"nothing answered {press}, pressed at {press.at:.3f}")
             self._hurry_through_the_night()
             self._changed()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _ordinary(self, now: datetime) -> bool:
+        """Whether there is no reason why nothing should happen."""
+        printer = self.fittings.printer
+        return (
+            self.people.automatic
+            and DOORS_OPEN_AT <= now.time() < DOORS_CLOSE_AT
+            and self.daemon.ready
+            and printer.powered
+            and not printer.paper_out
+            and all(self.fittings.plugged(cable) for cable in self.fittings.cables)
+        )
 
     def _hurry_through_the_night(self) -> None:
         """Nobody wants to watch an empty hall: its night takes seconds."""

@@ -14,14 +14,19 @@ answered yet; so a press that was lost is missed by the last of its row, and cou
 - Keys that go down together are one hand (somebody leans on the panel): one light is an answer
   to a hand, as nobody could tell four flashes at once from one. Its papers are counted.
 
+**What an answer proves.** ``tally`` counts presses by key, and those that were surely accepted or
+surely refused: a lamp went on while no press of another key waited there, and daemon and cable
+were well from the press to the light. A light that goes on, a hand on several keys, and an answer
+that a restart may have mixed up answer as said above, and prove nothing.
+
 Limits: of two presses within one flash, at different keys but not together, a light can't say
 which it answered; and presses that nobody could answer (down, unplugged) are owed nothing, so
 they take an answer only when no other press waits for it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simulator.devices import Paper
 from simulator.perception import Showing, Sight, TicketPaper, numbers_on, read_paper, read_screen
@@ -93,6 +98,19 @@ class Call:
     number: str
 
 
+Key = tuple[str, str]
+"""A station, and a key there."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often keys were pressed, and what the lamps say of it beyond doubt."""
+
+    pressed: Counter[Key] = field(default_factory=Counter)
+    accepted: Counter[Key] = field(default_factory=Counter)
+    refused: Counter[Key] = field(default_factory=Counter)
+
+
 def station_of_screen(window: int) -> str:
     """Whose presses the screen of a window answers."""
     return f"caller-{window}"
@@ -106,6 +124,7 @@ class Ledger:
         self.presses = 0
         self.repeated = 0
         """Presses that nobody could answer (down, unplugged): people press again."""
+        self.tally = Tally()
         self.unanswered: list[Unanswered] = []
         self.papers: list[TicketPaper] = []
         self.other_papers = 0
@@ -129,6 +148,7 @@ class Ledger:
 
     def pressed(self, station: str, key: str, at: float) -> None:
         self.presses += 1
+        self.tally.pressed[station, key] += 1
         press = Press(station, key, at)
         self._open.append(press)
         if key in CALLING_KEYS:
@@ -139,6 +159,7 @@ class Ledger:
             return
         if lit:
             self._lit_since[station, lamp] = at
+            self._note(station, lamp, at)
             self._flash(station, lamp, at)
             return
         since = self._lit_since.pop((station, lamp), at)
@@ -181,6 +202,19 @@ class Ledger:
         if self._calling.get(window) != number:
             self._calling[window] = number
             self.calls.append(Call(at, window, number))
+
+    def _note(self, station: str, lamp: str, at: float) -> None:
+        """Count an answer of which there is no doubt whose it is."""
+        if station == DISPENSER and lamp == REFUSED:
+            return  # it may be about a slip that failed
+        here = [press for press in self._open if press.station == station and press.at < at]
+        here = [press for press in here if not press.promised]  # those have had this answer
+        if len({press.key for press in here}) != 1:
+            return
+        if self._excuse(station, here[0].at, at) is not None:
+            return
+        count = self.tally.accepted if lamp == ACCEPTED else self.tally.refused
+        count[station, here[0].key] += 1
 
     def _flash(self, station: str, lamp: str, at: float) -> None:
         """An answer to the oldest that waits for it, and to the other keys under the same hand."""

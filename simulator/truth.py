@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from simulator.ledger import Call
+from simulator.ledger import DISPENSER, Call, Key, Tally
 from simulator.perception import TicketPaper
 
 SHOWN = 8
@@ -58,6 +58,11 @@ class Record:
         """``called`` of ``hall.ticket.called.v1``."""
         parts = str(self.body.get("type", "")).split(".")
         return parts[2] if len(parts) == 4 and parts[1] == "ticket" else ""
+
+    @property
+    def kind(self) -> str:
+        """``ticket.called`` of ``hall.ticket.called.v1``."""
+        return ".".join(str(self.body.get("type", "")).split(".")[1:-1])
 
     @property
     def ticket(self) -> str:
@@ -132,6 +137,8 @@ class Evidence:
     """Everything that was seen of a run."""
 
     presses: int = 0
+    tally: Tally = field(default_factory=Tally)
+    """The presses, and how they were answered, by key."""
     unanswered: Sequence[str] = ()
     papers: Sequence[TicketPaper] = ()
     """In the order in which they came out."""
@@ -143,6 +150,10 @@ class Evidence:
     """The time of calls in the journal, by their places, on the clock of ``blind_windows``."""
     press_to_led_seconds: Sequence[float] = ()
     press_to_paper_seconds: Sequence[float] = ()
+    ordinary_seconds: float = math.inf
+    """For so long the hall was open, with people in charge of it and nothing broken."""
+    ordinary_hall_seconds: float = math.inf
+    """The same in hall time."""
     journal: Sequence[Record] = ()
     centre: Sequence[Record] = ()
     daemon_rss_bytes: int = 0
@@ -160,7 +171,11 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Count, compare, and say what is wrong."""
+    """Count, compare, and say what is wrong.
+
+    Tickets are counted by the centre's events, ``printed`` alone by the papers that came out: so
+    it is no part of ``issued`` but a second witness beside it.
+    """
     tickets = Tickets(evidence.centre)
     numbers = [
         *doubled_numbers(evidence.papers),
@@ -196,6 +211,16 @@ def judge(evidence: Evidence) -> Verdict:
     }
     reasons = [
         *_wrong("press unanswered", "presses unanswered", evidence.unanswered),
+        *_wrong(
+            "press accepted and not journaled",
+            "presses accepted and not journaled",
+            lost_presses(evidence),
+        ),
+        *_wrong(
+            "event that nobody pressed for",
+            "events that nobody pressed for",
+            unasked_events(evidence),
+        ),
         *_wrong("event twice at the centre", "events twice at the centre", [""] * duplicates),
         *_wrong("gap at the centre", "gaps at the centre", gaps),
         *_differences(evidence.journal, evidence.centre),
@@ -207,6 +232,7 @@ def judge(evidence: Evidence) -> Verdict:
             [paper.number for paper in evidence.papers if paper.business_day is None],
         ),
         *_paper_reasons(evidence, Tickets(evidence.journal)),
+        *missing_work(evidence, figures),
         *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
         *_wrong(
             "call that no journal knows", "calls that no journal knows", unknown_calls(evidence)
@@ -241,6 +267,38 @@ class Tickets:
 
 
 # --- what can be wrong ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What every hall has done that was open for so long: nothing lost is nothing done, too."""
+
+    figure: str
+    what: str
+    seconds: float
+    """Hands, paper and programs take real time."""
+    hall_seconds: float
+    """Walks and services take hall time."""
+
+
+FLOORS = (
+    Floor("presses", "nobody pressed anything", 5, 60),
+    Floor("issued", "no ticket was issued", 5, 60),
+    Floor("printed", "no paper came out", 10, 120),
+    Floor("called", "nobody was called", 10, 180),
+    Floor("finished", "nobody was served to the end", 30, 3600),
+)
+
+
+def missing_work(evidence: Evidence, figures: Mapping[str, Any]) -> list[str]:
+    """What did not happen once, though there was time for it."""
+    return [
+        f"{floor.what}, in all the time that there was for it"
+        for floor in FLOORS
+        if not figures[floor.figure]
+        and evidence.ordinary_seconds >= floor.seconds
+        and evidence.ordinary_hall_seconds >= floor.hall_seconds
+    ]
 
 
 def missing_places(records: Iterable[Record]) -> list[str]:
@@ -373,6 +431,69 @@ def _shown_calls(evidence: Evidence) -> Counter[tuple[int, str]]:
 def _blind(evidence: Evidence, window: int, at: float | None) -> bool:
     spans = evidence.blind_windows.get(window, ())
     return at is not None and any(begin <= at <= end for begin, end in spans)
+
+
+_PRESSED_FOR: Mapping[str, str] = {
+    "ticket.called": "call_next",
+    "ticket.recalled": "recall",
+    "ticket.started": "start",
+    "ticket.finished": "finish",
+    "ticket.no-show": "no_show",
+    "ticket.parked": "park",
+    "ticket.resumed": "park",
+    "window.opened": "sign_on",
+    "window.closed": "sign_on",
+    "window.paused": "pause",
+    "window.reopened": "pause",
+}
+"""The key of the caller that leads to an event."""
+
+
+def key_of(record: Record) -> Key | None:
+    """The key that somebody pressed for this event; ``None``: it comes by itself."""
+    data = record.body.get("data", {})
+    window = data.get("window")
+    if record.kind in _PRESSED_FOR:
+        return (f"caller-{window}", _PRESSED_FOR[record.kind])
+    if record.kind == "ticket.rated":
+        return (f"evaluator-{window}", str(data.get("rating")))
+    if record.kind == "ticket.issued":
+        tier = data.get("tier", "normal")
+        service = str(data.get("service"))
+        return (DISPENSER, service if tier == "normal" else f"{service}-{tier}")
+    return None
+
+
+def _by_itself(record: Record) -> bool:
+    """Whether the end of the day may have led to it, and nobody's finger."""
+    unmeasured = record.body.get("data", {}).get("service_seconds") is None
+    return record.kind == "window.closed" or (record.kind == "ticket.finished" and unmeasured)
+
+
+def lost_presses(evidence: Evidence) -> list[str]:
+    """Presses that people saw accepted and that led to no event. There is no excuse for one: what
+    is accepted has been on disk before, whatever is killed then."""
+    happened = Counter(key for record in evidence.journal if (key := key_of(record)) is not None)
+    accepted = evidence.tally.accepted
+    for caller in {station for station, pressed in accepted if pressed == "call_next"}:
+        # It may end a service and call nobody, where nobody waits.
+        finish = (caller, "finish")
+        happened[caller, "call_next"] += max(0, happened[finish] - accepted[finish])
+    return [f"{key} at {station}" for station, key in (accepted - happened).elements()]
+
+
+def unasked_events(evidence: Evidence) -> list[str]:
+    """Events of the kind that a finger leads to, beyond the presses that were not refused."""
+    happened = Counter(
+        key
+        for record in evidence.journal
+        if (key := key_of(record)) is not None and not _by_itself(record)
+    )
+    tally = evidence.tally
+    allowed = tally.pressed - tally.refused
+    for caller in {station for station, _ in happened}:
+        allowed[caller, "finish"] += allowed[caller, "call_next"]  # the next call ends a service
+    return [f"{key} at {station}" for station, key in (happened - allowed).elements()]
 
 
 def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:

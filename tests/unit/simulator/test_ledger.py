@@ -13,6 +13,7 @@ from simulator.ledger import (
     ANSWER_SECONDS,
     EXCUSED_WITHIN_SECONDS,
     PAPER_SECONDS,
+    Excuse,
     Ledger,
 )
 
@@ -351,3 +352,73 @@ def test_a_press_with_an_excuse_is_repeated_by_the_person_and_not_counted() -> N
     assert settled(ledger).unanswered == []
     assert ledger.repeated == 1
     assert spans == [("caller-1", 1.0, 1.0 + EXCUSED_WITHIN_SECONDS)]
+
+
+def tally_of(*happenings: tuple[float, str, str], excuse: Excuse = nobody_is_excused) -> Ledger:
+    """``(at, "press", key)`` or ``(at, lamp, "on" or "off")``, all at one caller."""
+    ledger = Ledger(excuse)
+    for at, what, which in happenings:
+        if what == "press":
+            ledger.pressed("caller-1", which, at)
+        else:
+            ledger.lamp("caller-1", what, which == "on", at)
+    return ledger
+
+
+def test_a_lamp_that_goes_on_after_one_press_proves_its_answer() -> None:
+    tally = tally_of(
+        (1.0, "press", "start"),
+        (1.1, "accepted", "on"),
+        (1.4, "accepted", "off"),
+        (2.0, "press", "finish"),
+        (2.1, "refused", "on"),
+    ).tally
+    assert tally.pressed == {("caller-1", "start"): 1, ("caller-1", "finish"): 1}
+    assert tally.accepted == {("caller-1", "start"): 1}
+    assert tally.refused == {("caller-1", "finish"): 1}
+
+
+def test_two_presses_of_one_key_leave_no_doubt_which_was_accepted() -> None:
+    tally = tally_of(
+        (1.0, "press", "start"),
+        (1.3, "press", "start"),
+        (1.4, "accepted", "on"),
+    ).tally
+    assert tally.accepted == {("caller-1", "start"): 1}
+
+
+@pytest.mark.parametrize(
+    "happenings",
+    [
+        [(1.0, "press", "start"), (1.3, "press", "finish"), (1.4, "accepted", "on")],
+        [(1.0, "accepted", "on"), (1.1, "press", "start"), (1.9, "accepted", "off")],
+        [(1.0, "accepted", "on"), (1.1, "press", "start")],
+    ],
+    ids=["another key waited too", "a light that goes on", "a light from before"],
+)
+def test_an_answer_that_may_be_somebody_elses_proves_nothing(
+    happenings: list[tuple[float, str, str]],
+) -> None:
+    tally = tally_of(*happenings).tally
+    assert not tally.accepted
+    assert sum(tally.pressed.values()) > 0
+
+
+def test_an_answer_over_a_restart_proves_nothing() -> None:
+    ledger = tally_of(
+        (1.0, "press", "start"), (1.4, "accepted", "on"), excuse=lambda *_: "was not ready"
+    )
+    assert not ledger.tally.accepted
+
+
+def test_a_press_at_the_dispenser_is_surely_accepted_and_never_surely_refused() -> None:
+    """The refusal may be about the slip of somebody before."""
+    ledger = Ledger(nobody_is_excused)
+    for at, key, lamp in [(1.0, "payment", "accepted"), (2.0, "enquiry", "accepted")]:
+        ledger.pressed("dispenser", key, at)
+        flashes(seen_at(ledger, "dispenser", lamp), [at + 0.05])
+    flashes(seen_at(ledger, "dispenser", "refused"), [3.0])
+    ledger.pressed("dispenser", "payment", 4.0)
+    flashes(seen_at(ledger, "dispenser", "refused"), [4.1])
+    assert ledger.tally.accepted == {("dispenser", "payment"): 1, ("dispenser", "enquiry"): 1}
+    assert not ledger.tally.refused

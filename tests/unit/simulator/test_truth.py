@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from simulator.ledger import Call
+from simulator.ledger import Call, Tally
 from simulator.perception import TicketPaper
 from simulator.truth import (
     Evidence,
@@ -19,6 +20,7 @@ from simulator.truth import (
     Unreadable,
     hall_time,
     judge,
+    key_of,
     percentiles_ms,
     progress,
     read_centre,
@@ -35,8 +37,9 @@ def ulid(n: int) -> str:
 
 def events(*steps: tuple[str, int]) -> list[Record]:
     """``("issued", 1)``: what happened to which ticket, from seq 1 on."""
+    about = {"window": 1, "service": "payment", "rating": "satisfied", "service_seconds": 90.0}
     return [
-        record(seq, word, ticket, window=1, number=f"A{ticket:03}")
+        record(seq, word, ticket, number=f"A{ticket:03}", **about)
         for seq, (word, ticket) in enumerate(steps, start=1)
     ]
 
@@ -72,10 +75,17 @@ GOOD_EVENTS = events(
 )
 
 
+def pressed_for(records: Sequence[Record]) -> Tally:
+    """One press for each of these events that a finger leads to, accepted for all to see."""
+    keys = Counter(key for record in records if (key := key_of(record)) is not None)
+    return Tally(pressed=keys.copy(), accepted=keys.copy())
+
+
 def good(**changes: Any) -> Evidence:
     """Two tickets on paper, one called and served, one waiting; a third that never had paper."""
     evidence = Evidence(
-        presses=6,
+        presses=7,
+        tally=pressed_for(GOOD_EVENTS),
         papers=[paper(1, "A001"), paper(2, "A002")],
         calls=[Call(5.0, 1, "A001")],
         press_to_led_seconds=[0.02, 0.04],
@@ -89,6 +99,11 @@ def good(**changes: Any) -> Evidence:
     return replace(evidence, **changes)
 
 
+def floors_aside(evidence: Evidence) -> list[str]:
+    """The reasons against it, were it a short run."""
+    return judge(replace(evidence, ordinary_seconds=1.0)).reasons
+
+
 def reasons(evidence: Evidence) -> str:
     return "\n".join(judge(evidence).reasons)
 
@@ -97,7 +112,7 @@ def test_a_good_run_has_no_reason_against_it_and_these_figures() -> None:
     verdict = judge(good())
     assert verdict.reasons == []
     assert verdict.figures == {
-        "presses": 6,
+        "presses": 7,
         "presses_unanswered": 0,
         "issued": 3,
         "printed": 2,
@@ -270,6 +285,158 @@ def test_a_paper_whose_time_cannot_be_read_is_wrong_and_no_other_day() -> None:
     )
 
 
+def without(*words: str) -> list[Record]:
+    """The good events, as they had been had these never happened."""
+    kept = [record for record in GOOD_EVENTS if record.word not in words]
+    return [replace(record, seq=seq) for seq, record in enumerate(kept, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("word", "press"),
+    [
+        ("issued", "payment at dispenser"),
+        ("called", "call_next at caller-1"),
+        ("started", "start at caller-1"),
+        ("finished", "finish at caller-1"),
+        ("rated", "satisfied at evaluator-1"),
+    ],
+)
+def test_a_press_that_was_accepted_and_never_journaled_is_found(word: str, press: str) -> None:
+    history = without(word)
+    found = reasons(good(journal=history, centre=history))
+    times = 3 if word == "issued" else 1
+    what = "press" if times == 1 else "presses"
+    assert f"{times} {what} accepted and not journaled: {press}" in found
+
+
+@pytest.mark.parametrize("word", ["started", "rated", "called"])
+def test_an_event_that_nobody_pressed_for_is_found(word: str) -> None:
+    at = f"{'evaluator' if word == 'rated' else 'caller'}-1"
+    tally = pressed_for(without(word))
+    assert f"1 event that nobody pressed for: {key_at(word)} at {at}" in reasons(good(tally=tally))
+
+
+def key_at(word: str) -> str:
+    key = key_of(next(record for record in GOOD_EVENTS if record.word == word))
+    assert key is not None
+    return key[1]
+
+
+def test_a_rating_for_another_key_than_the_pressed_one_is_wrong_both_ways() -> None:
+    other = record(9, "rated", 1, window=1, rating="dissatisfied")
+    history = [*GOOD_EVENTS[:8], other, *GOOD_EVENTS[9:]]
+    found = reasons(good(journal=history, centre=history))
+    assert "1 press accepted and not journaled: satisfied at evaluator-1" in found
+    assert "1 event that nobody pressed for: dissatisfied at evaluator-1" in found
+
+
+def test_a_press_whose_answer_nobody_can_be_sure_of_may_have_led_to_its_event_or_not() -> None:
+    doubtful = pressed_for(GOOD_EVENTS)
+    doubtful.accepted.clear()
+    assert judge(good(tally=doubtful)).reasons == []
+    doubtful.pressed["caller-1", "recall"] += 1
+    assert judge(good(tally=doubtful)).reasons == []
+
+
+def test_a_press_that_was_refused_leads_to_nothing() -> None:
+    tally = pressed_for(GOOD_EVENTS)
+    tally.accepted.clear()
+    tally.refused["caller-1", "start"] += 1
+    assert "1 event that nobody pressed for: start at caller-1" in reasons(good(tally=tally))
+
+
+def test_the_next_call_may_end_a_service_whether_somebody_waits_or_not() -> None:
+    """Three calls: the second ended the first service, the third the second, and called nobody."""
+    words = ("issued", "printed", "called", "started", "finished")
+    history = [
+        *events(*((word, 1) for word in words)),
+        *(replace(r, seq=r.seq + 5) for r in events(*((word, 2) for word in words))),
+    ]
+    keys = Counter({("dispenser", "payment"): 2, ("caller-1", "start"): 2})
+    keys["caller-1", "call_next"] = 3
+    calls = [Call(5.0, 1, "A001"), Call(6.0, 1, "A002")]
+    evidence = good(journal=history, centre=history, tally=Tally(keys, keys.copy()), calls=calls)
+    assert judge(evidence).reasons == []
+    keys["caller-1", "call_next"] = 1
+    found = reasons(evidence)
+    assert "2 events that nobody pressed for: call_next at caller-1; finish at caller-1" in found
+
+
+def test_the_end_of_the_day_presses_no_key() -> None:
+    evening = [
+        record(12, "called", 2, window=1, number="A002"),
+        record(13, "started", 2, window=1, number="A002"),
+        record(14, "finished", 2, window=1, number="A002", service_seconds=None),
+        Record(EPOCH, 15, {**GOOD_EVENTS[0].body, "type": "hall.window.closed.v1"}),
+    ]
+    history = [*GOOD_EVENTS, *evening]
+    tally = pressed_for([*GOOD_EVENTS, *evening[:2]])
+    calls = [Call(5.0, 1, "A001"), Call(6.0, 1, "A002")]
+    assert judge(good(journal=history, centre=history, tally=tally, calls=calls)).reasons == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "key"),
+    [
+        ("ticket.issued", {"service": "payment", "tier": "normal"}, ("dispenser", "payment")),
+        (
+            "ticket.issued",
+            {"service": "payment", "tier": "priority"},
+            ("dispenser", "payment-priority"),
+        ),
+        ("window.paused", {"window": 3}, ("caller-3", "pause")),
+        ("window.reopened", {"window": 3}, ("caller-3", "pause")),
+        ("window.opened", {"window": 3}, ("caller-3", "sign_on")),
+        ("ticket.resumed", {"window": 3}, ("caller-3", "park")),
+        ("ticket.unrated", {"window": 3}, None),
+        ("device.changed", {"device": "printer"}, None),
+    ],
+)
+def test_events_are_told_by_the_key_that_leads_to_them(
+    kind: str, data: dict[str, Any], key: tuple[str, str] | None
+) -> None:
+    assert key_of(Record(EPOCH, 1, {"type": f"hall.{kind}.v1", "data": data})) == key
+
+
+@pytest.mark.parametrize(
+    ("history", "papers", "missing"),
+    [
+        ((), (), ["no ticket was issued", "no paper", "nobody was called", "nobody was served"]),
+        (
+            events(("issued", 1), ("voided", 1)),
+            (),
+            ["no paper", "nobody was called", "nobody was served"],
+        ),
+        (
+            events(("issued", 1), ("printed", 1)),
+            (paper(1, "A001"),),
+            ["nobody was called", "nobody was served"],
+        ),
+    ],
+)
+def test_a_hall_in_which_nothing_works_is_no_success_however_little_was_lost(
+    history: Sequence[Record], papers: Sequence[TicketPaper], missing: list[str]
+) -> None:
+    evidence = Evidence(
+        presses=500,
+        journal=history,
+        centre=history,
+        papers=papers,
+        tally=pressed_for(history),
+    )
+    found = judge(evidence).reasons
+    assert len(found) == len(missing)
+    assert all(text in reason for text, reason in zip(missing, found, strict=True))
+    early = replace(evidence, ordinary_seconds=4.0)
+    slow = replace(evidence, ordinary_hall_seconds=30.0)  # at a low speed nobody was there yet
+    assert judge(early).reasons == judge(slow).reasons == []
+
+
+def test_a_hall_in_which_nobody_presses_is_no_success() -> None:
+    assert "nobody pressed anything" in reasons(Evidence())
+    assert judge(Evidence(ordinary_seconds=0.0)).reasons == []
+
+
 def test_a_marked_reprint_of_the_same_ticket_is_no_duplicate() -> None:
     verdict = judge(good(papers=[*good().papers, paper(1, "A001", at=2.0, reprint=True)]))
     assert verdict.reasons == []
@@ -291,7 +458,9 @@ def test_a_ticket_that_was_transferred_is_called_again_elsewhere() -> None:
     elsewhere = record(9, "called", 1, window=2, number="A001")
     history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), elsewhere]
     calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001")]
-    assert judge(good(journal=history, centre=list(history), calls=calls)).reasons == []
+    tally = pressed_for(history)
+    evidence = good(journal=history, centre=list(history), calls=calls, tally=tally)
+    assert floors_aside(evidence) == []
 
 
 def test_one_transfer_excuses_one_change_of_window_and_no_more() -> None:
