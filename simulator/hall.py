@@ -44,6 +44,8 @@ LOOK_SECONDS = 0.1
 HEALS_WITHIN_SECONDS = 15.0
 """A device that is plugged in again, or a daemon that is back, has so long to find each other."""
 CLEAR_ENVIRONMENT = ("GPIOZERO_PIN_FACTORY", "PIGPIO_ADDR", "PIGPIO_PORT", "NOTIFY_SOCKET")
+ISSUED_BEFORE_SECONDS = 1.0
+"""So long before its lamp says ``accepted``, at most, a number was issued."""
 HAPPENINGS_KEPT = 60
 DEVICES_NICENESS = -5
 DAEMON_NICENESS = -5
@@ -80,7 +82,12 @@ class VirtualHall:
         directory.mkdir(parents=True, exist_ok=True)
         self.places = Places(directory.resolve(), self._temporary, layout.windows(options.windows))
         self.fittings = Fittings(self.places, seed=options.seed)
-        self.ledger = Ledger(self._excuse)
+        self.ledger = Ledger(
+            self._excuse,
+            outages=self._outages,
+            unplugged=self._unplugged,
+            prints_again=self._prints_again,
+        )
         self.happenings: deque[dict[str, Any]] = deque(maxlen=HAPPENINGS_KEPT)
         zone = ZoneInfo(layout.TIME_ZONE)
         start = datetime.combine(datetime.now(zone).date(), BEGINS_AT, zone)
@@ -395,6 +402,19 @@ class VirtualHall:
         cable came out until the daemon must have found it again."""
         breaks = self.screen_cables[window].breaks(-inf, inf)
         return [(out - EXCUSED_WITHIN_SECONDS, back + HEALS_WITHIN_SECONDS) for out, back in breaks]
+
+    def _outages(self, begin: float, end: float) -> list[tuple[float, float]]:
+        return self.daemon.readiness.breaks(begin, end)
+
+    def _unplugged(self, station: str, begin: float, end: float) -> bool:
+        return not self.fittings.panels[station].cable.throughout(begin, end)
+
+    def _prints_again(self, promised_at: float, back_at: float) -> bool:
+        """Whether a daemon that came back prints a slip for who was promised one before. It counts
+        from the issue, which was a little sooner than the light that told of it."""
+        issued = self.timeline.hall_time(promised_at - ISSUED_BEFORE_SECONDS)
+        age = self.timeline.hall_time(back_at) - issued
+        return age <= layout.reprint_within_seconds(self.options.speed)
 
     # --- acting -----------------------------------------------------------------------------------
 

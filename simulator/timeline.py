@@ -1,6 +1,7 @@
 """Which moment of this process's time was which of hall time; the hall's runs at any speed."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 STRAIGHT_SECONDS = 0.02
 """Hall time that is so near to where it was expected runs on at its speed."""
@@ -27,9 +28,16 @@ class Timeline:
     def loop_time(self, hall: float) -> float:
         """The event loop's time at this moment of hall time. Raises ``ValueError`` before the
         second note."""
-        if len(self._hall) < 2:
-            raise ValueError("the hall's time has not been seen to run")
-        after = min(max(1, bisect_right(self._hall, hall)), len(self._hall) - 1)
-        begin, end = self._hall[after - 1], self._hall[after]
-        share = (hall - begin) / (end - begin)
-        return self._loop[after - 1] + share * (self._loop[after] - self._loop[after - 1])
+        return _along(self._hall, self._loop, hall)
+
+    def hall_time(self, loop: float) -> float:
+        """The hall's time at this moment of the event loop's. Raises as ``loop_time``."""
+        return _along(self._loop, self._hall, loop)
+
+
+def _along(times: Sequence[float], others: Sequence[float], time: float) -> float:
+    if len(times) < 2:
+        raise ValueError("the hall's time has not been seen to run")
+    after = min(max(1, bisect_right(times, time)), len(times) - 1)
+    share = (time - times[after - 1]) / (times[after] - times[after - 1])
+    return others[after - 1] + share * (others[after] - others[after - 1])

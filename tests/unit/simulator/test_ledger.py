@@ -1,5 +1,6 @@
 """What fingers did and eyes saw, settled press by press."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -242,6 +243,83 @@ def test_paper_for_a_press_that_was_owed_nothing_leaves_the_next_one_to_its_own(
     ledger.paper(ticket(at=4.5))
     assert settled(ledger).unanswered == []
     assert ledger.repeated == 1
+
+
+def promised(*outages: tuple[float, float], prints_again: bool = True) -> Ledger:
+    """A press that was accepted at 1.02, with a daemon that was down at these times."""
+    ledger = Ledger(
+        nobody_is_excused,
+        outages=lambda begin, end: [o for o in outages if o[0] <= end and o[1] > begin],
+        prints_again=lambda *_: prints_again,
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [1.02])
+    return ledger
+
+
+def test_a_daemon_that_died_over_a_promise_owes_it_from_when_it_is_back() -> None:
+    ledger = promised((20.0, 22.0))
+    ledger.settle(22.0 + PAPER_SECONDS)
+    assert ledger.unsettled == 1  # there is still time
+    ledger.settle(22.1 + PAPER_SECONDS)
+    assert len(ledger.unanswered) == 1
+    assert ledger.repeated == 0
+
+
+def test_a_promise_over_two_restarts_is_owed_from_the_second_and_kept_by_its_paper() -> None:
+    ledger = promised((2.0, 4.0), (24.0, 25.0))
+    ledger.settle(24.0 + PAPER_SECONDS)
+    assert ledger.unsettled == 1
+    ledger.paper(ticket(at=50.0))
+    assert settled(ledger).unanswered == []
+    assert ledger.repeated == 0
+
+
+def test_while_the_daemon_is_down_nothing_is_owed() -> None:
+    ledger = promised((20.0, math.inf))
+    ledger.settle(900.0)
+    assert ledger.unsettled == 1
+
+
+def test_a_daemon_that_died_when_the_paper_was_long_due_is_no_excuse() -> None:
+    assert len(settled(promised((34.0, 35.0))).unanswered) == 1
+
+
+def test_who_was_promised_paper_too_long_ago_gets_none_and_presses_again() -> None:
+    ledger = settled(promised((28.0, 32.0), prints_again=False))
+    assert ledger.unanswered == []
+    assert ledger.repeated == 1
+
+
+@pytest.mark.parametrize(("out", "excused"), [((5.0, 7.0), True), ((0.2, 0.5), False)])
+def test_a_refusal_that_went_with_the_cable_is_excused(
+    out: tuple[float, float], excused: bool
+) -> None:
+    ledger = Ledger(
+        nobody_is_excused, unplugged=lambda _, begin, end: out[0] <= end and out[1] > begin
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [1.02])
+    assert len(settled(ledger).unanswered) == (not excused)
+    assert ledger.repeated == excused
+
+
+def test_the_paper_of_an_old_promise_is_not_taken_from_who_pressed_since() -> None:
+    """The first slip is printed after the restart, and the second never."""
+    ledger = promised((2.0, 4.0))
+    ledger.pressed("dispenser", "payment", 5.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [5.02])
+    ledger.paper(ticket(at=6.0))
+    assert [press.at for press in settled(ledger).unanswered] == [5.0]
+
+
+def test_a_second_paper_of_a_ticket_answers_nobody() -> None:
+    ledger = promised()
+    ledger.paper(ticket(at=1.5))
+    ledger.pressed("dispenser", "payment", 3.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [3.02])
+    ledger.paper(ticket(at=4.0))
+    assert [press.at for press in settled(ledger).unanswered] == [3.0]
 
 
 def test_an_answer_after_the_deadline_is_none() -> None:

@@ -13,6 +13,7 @@ def test_hall_time_is_found_again_before_between_and_after_the_notes() -> None:
     timeline.note(1200.0, 20.0)
     found = [timeline.loop_time(hall) for hall in (540, 600, 630, 1200, 1260)]
     assert found == pytest.approx([9.0, 10.0, 10.5, 20.0, 21.0])
+    assert [timeline.hall_time(loop) for loop in found] == [540, 600, 630, 1200, 1260]
 
 
 def test_before_two_notes_nothing_can_be_told() -> None:
