@@ -60,9 +60,13 @@ async def run_demo(
         stack.callback(reporting.cancel)
         stalls = Stalls()
         stack.callback(in_background(stalls.watch(), "the watch for stalls").cancel)
+        began = asyncio.get_running_loop().time()
         await _live(options, hall, stop)
+        lived = asyncio.get_running_loop().time() - began
         failures += await _unless(hurry, _come_to_rest(hall))
         evidence = gather(hall)
+        if options.chaos:
+            evidence.kills_due = chaos.kills_due(lived, options.seconds)
         if hall.ledger.repeated:
             tell(f"{hall.ledger.repeated} presses met a daemon or cable that was down: repeated")
         if stalls.count and hall.ledger.unanswered:

@@ -22,6 +22,8 @@ from simulator.perception import TicketPaper
 SHOWN = 8
 """Of a long list of wrongs, so many are spelled out."""
 
+PROGRAMS = ("daemon", "broker", "centre")
+
 _BECOMES = {
     "issued": "printing",
     "printed": "waiting",
@@ -158,6 +160,8 @@ class Evidence:
     centre: Sequence[Record] = ()
     daemon_rss_bytes: int = 0
     kills: Mapping[str, int] = field(default_factory=dict)
+    kills_due: int = 0
+    """So often chaos must have killed each program: else it was none."""
     broker: str = ""
     failures: Sequence[str] = ()
     """Programs that ended by themselves, people that failed."""
@@ -206,7 +210,7 @@ def judge(evidence: Evidence) -> Verdict:
         "press_to_led_ms": percentiles_ms(evidence.press_to_led_seconds),
         "press_to_paper_ms": percentiles_ms(evidence.press_to_paper_seconds),
         "daemon_rss_mb": round(evidence.daemon_rss_bytes / 1e6, 1),
-        "kills": {name: evidence.kills.get(name, 0) for name in ("daemon", "broker", "centre")},
+        "kills": {name: evidence.kills.get(name, 0) for name in PROGRAMS},
         "broker": evidence.broker,
     }
     reasons = [
@@ -233,6 +237,11 @@ def judge(evidence: Evidence) -> Verdict:
         ),
         *_paper_reasons(evidence, Tickets(evidence.journal)),
         *missing_work(evidence, figures),
+        *[
+            f"kills of the {name} by the chaos: {count}, and {evidence.kills_due} is the least"
+            for name in PROGRAMS
+            if (count := evidence.kills.get(name, 0)) < evidence.kills_due
+        ],
         *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
         *_wrong(
             "call that no journal knows", "calls that no journal knows", unknown_calls(evidence)

@@ -437,6 +437,14 @@ def test_a_hall_in_which_nobody_presses_is_no_success() -> None:
     assert judge(Evidence(ordinary_seconds=0.0)).reasons == []
 
 
+def test_a_chaos_that_left_a_program_alone_is_none() -> None:
+    kills = {"daemon": 2, "broker": 3, "centre": 1}
+    assert judge(good(kills=kills, kills_due=2)).reasons == [
+        "kills of the centre by the chaos: 1, and 2 is the least"
+    ]
+    assert judge(good(kills=kills, kills_due=1)).reasons == []
+
+
 def test_a_marked_reprint_of_the_same_ticket_is_no_duplicate() -> None:
     verdict = judge(good(papers=[*good().papers, paper(1, "A001", at=2.0, reprint=True)]))
     assert verdict.reasons == []
