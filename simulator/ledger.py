@@ -12,6 +12,8 @@ answered yet; so a press that was lost is missed by the last of its row, and cou
   promise outlives the daemon that gave it: the next one owes what is not kept yet.
 - Flashes that overlap melt into one light that is longer by the length of each. A light that goes
   on answers one press; when it goes out, one more for each further flash's time that it shone.
+- A light that a dead daemon left on may so seem to promise paper to who pressed meanwhile: a
+  promise over something that was down is doubtful, and owed to nobody.
 - Keys that go down together are one hand (somebody leans on the panel): one light is an answer
   to a hand, as nobody could tell four flashes at once from one. Its papers are counted.
 
@@ -71,6 +73,8 @@ class Press:
     at: float
     promised_at: float | None = None
     """When the dispenser accepted it: there should be paper."""
+    doubtful: bool = False
+    """Something was down between the press and that light, which may be for somebody else."""
 
     @property
     def promised(self) -> bool:
@@ -252,6 +256,7 @@ class Ledger:
     def _answer(self, press: Press, lamp: str, at: float) -> None:
         if lamp == ACCEPTED and press.station == DISPENSER:
             press.promised_at = at
+            press.doubtful = self._excuse(press.station, press.at, at) is not None
         else:
             self._open.remove(press)
 
@@ -268,7 +273,7 @@ class Ledger:
         return [press for press in here if self._is_owed(press, at)] or here
 
     def _is_owed(self, press: Press, at: float) -> bool:
-        if press.promised_at is not None:
+        if press.promised_at is not None and not press.doubtful:
             return not self._unplugged(press.station, press.promised_at, at)
         return self._excuse(press.station, press.at, at) is None
 
@@ -286,6 +291,8 @@ class Ledger:
         return found
 
     def _fate(self, press: Press, now: float) -> _Fate:
+        if press.promised_at is not None and press.doubtful:
+            return _Fate.OPEN if now <= press.promised_at + PAPER_SECONDS else _Fate.EXCUSED
         if press.promised_at is not None:
             return self._fate_of_promise(press.station, press.promised_at, now)
         if now <= press.at + ANSWER_SECONDS:

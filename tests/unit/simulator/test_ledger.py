@@ -313,6 +313,36 @@ def test_the_paper_of_an_old_promise_is_not_taken_from_who_pressed_since() -> No
     assert [press.at for press in settled(ledger).unanswered] == [5.0]
 
 
+def test_a_light_that_a_dead_daemon_left_on_promises_nothing_to_who_pressed_meanwhile() -> None:
+    def down(begin: float, end: float) -> bool:
+        return begin < 4.0 and end > 1.1
+
+    ledger = Ledger(
+        lambda _, begin, end: "the daemon was not ready" if down(begin, end) else None,
+        outages=lambda begin, end: [(1.1, 4.0)] if down(begin, end) else [],
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    ledger.lamp("dispenser", "accepted", True, 1.02)
+    ledger.pressed("dispenser", "payment", 2.0)
+    ledger.lamp("dispenser", "accepted", False, 4.1)
+    ledger.paper(ticket(at=5.0))  # of the first, once more
+    assert settled(ledger).unanswered == []
+    assert ledger.repeated == 1
+
+
+def test_a_promise_to_a_press_that_met_a_dead_daemon_may_be_for_another() -> None:
+    ledger = Ledger(
+        lambda _, begin, __: "the daemon was not ready" if begin < 2.0 else None,
+        outages=lambda *_: [],
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [3.0])
+    ledger.settle(3.0 + PAPER_SECONDS)
+    assert ledger.unsettled == 1
+    assert settled(ledger).unanswered == []
+    assert ledger.repeated == 1
+
+
 def test_a_second_paper_of_a_ticket_answers_nobody() -> None:
     ledger = promised()
     ledger.paper(ticket(at=1.5))
