@@ -14,10 +14,13 @@ from typing import Any
 
 from simulator.habits import dice_of
 from simulator.hall import BadAction, VirtualHall
+from simulator.truth import PROGRAMS
 
-PROGRAMS = ("daemon", "broker", "centre")
 SECONDS_PER_KILL = 20.0
 """Of each program, on average."""
+SEVERAL = 2
+"""Each program is killed so often at least, in a run that is long enough."""
+LONG_ENOUGH_SECONDS = 30.0
 ALIVE_WITHIN_SECONDS = 6.0
 """One that is down is started again within its back-off; a kill waits for that, else it would hit
 nobody. A broker that is held down stays down."""
@@ -26,6 +29,8 @@ SECONDS_PER_PRINTER_FAULT = 40.0
 PRINTER_FAULTS = ("paper_out", "printer_off")
 FAULT_SECONDS = (0.5, 6.0)
 TOGETHER_SHARE = 0.3
+ROUND_SECONDS = 120.0
+"""Of a chaos without end, which is planned round by round."""
 CALM_SECONDS = (3.0, 5.0)
 """At the beginning, so that there is something to break, and at the end."""
 
@@ -42,12 +47,12 @@ class Strike:
 
 def plan(seconds: float, cables: Sequence[str], dice: Random) -> list[Strike]:
     """What goes wrong within so many seconds, in order: each program dies at least once in
-    ``SECONDS_PER_KILL``, and at least once however short the time."""
-    begin = min(CALM_SECONDS[0], seconds / 4)
-    end = max(begin, seconds - CALM_SECONDS[1])
+    ``SECONDS_PER_KILL``, at least once however short the time, and in a run that is long enough
+    several times and once more: one of them may hit nobody."""
+    begin, end = _span(seconds)
     moments: list[tuple[float, tuple[Action, ...]]] = []
     for program in PROGRAMS:
-        for at in _spread(begin, end, max(1, math.ceil(seconds / SECONDS_PER_KILL)), dice):
+        for at in _spread(begin, end, _kills_of_each(seconds), dice):
             others = [other for other in PROGRAMS if other != program]
             together = [dice.choice(others)] if dice.random() < TOGETHER_SHARE else []
             moments.append(
@@ -67,6 +72,28 @@ def plan(seconds: float, cables: Sequence[str], dice: Random) -> list[Strike]:
     return sorted(Strike(at, number, actions) for number, (at, actions) in enumerate(moments))
 
 
+def kills_due(lived: float, planned: float | None) -> int:
+    """How often each program must have been killed at least, in a run of ``planned`` seconds that
+    lived for so many."""
+    seconds = planned or ROUND_SECONDS
+    begin, end = _span(seconds)
+    times = _kills_of_each(seconds)
+    if lived < seconds and begin < end:  # ended early
+        times = min(times, int((lived - begin) * times / (end - begin)))
+    return max(0, min(SEVERAL, times - 1))
+
+
+def _span(seconds: float) -> tuple[float, float]:
+    """From when to when there is chaos."""
+    begin = min(CALM_SECONDS[0], seconds / 4)
+    return begin, max(begin, seconds - CALM_SECONDS[1])
+
+
+def _kills_of_each(seconds: float) -> int:
+    least = SEVERAL + 1 if seconds >= LONG_ENOUGH_SECONDS else 1
+    return max(least, math.ceil(seconds / SECONDS_PER_KILL))
+
+
 def _spread(begin: float, end: float, count: int, dice: Random) -> Iterable[float]:
     """So many moments, one somewhere in each of as many equal parts of the span."""
     part = (end - begin) / max(1, count)
@@ -74,7 +101,7 @@ def _spread(begin: float, end: float, count: int, dice: Random) -> Iterable[floa
 
 
 async def unleash(hall: VirtualHall, seconds: float | None, seed: int) -> None:
-    """Strike until ``seconds`` are over; for ever, two minutes' plan after another, for ``None``.
+    """Strike until ``seconds`` are over; for ever, one round's plan after another, for ``None``.
 
     Faults that it leaves behind are ended by ``VirtualHall.close_doors``.
     """
@@ -82,7 +109,7 @@ async def unleash(hall: VirtualHall, seconds: float | None, seed: int) -> None:
     loop = asyncio.get_running_loop()
     while True:
         began = loop.time()
-        for strike in plan(seconds or 120.0, hall.fittings.cables, dice):
+        for strike in plan(seconds or ROUND_SECONDS, hall.fittings.cables, dice):
             await asyncio.sleep(max(0.0, began + strike.at - loop.time()))
             for action in strike.actions:
                 if action["do"] == "kill":

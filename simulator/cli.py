@@ -49,8 +49,14 @@ examples:
   nowserving demo --headless --for 120 --chaos
                                        and daemon, broker and centre die by kill -9 all the time
 
-Exit code 0 only if no event was lost or doubled (漏号、重号), no ticket was called twice, and
-every press was answered by paper, screen, lamp or beep.
+Exit code 0 only if no event was lost or doubled (漏号、重号), no ticket was called twice, every
+press was answered by paper, screen, lamp or beep, whatever was accepted or shown is journaled, and
+the hall worked: where there was time for it, tickets were issued, printed, called and served. With
+--chaos for 30 s or more, each program must really have been killed twice at least.
+
+Of the figures, `issued`, `voided`, `called`, `finished`, `no_show`, `rated` and `waiting` are
+tickets by what the centre has of them; `printed` are tickets whose paper came out of the printer;
+`presses` and times are from keys, lamps, screens and paper.
 """
 
 

@@ -60,9 +60,13 @@ async def run_demo(
         stack.callback(reporting.cancel)
         stalls = Stalls()
         stack.callback(in_background(stalls.watch(), "the watch for stalls").cancel)
+        began = asyncio.get_running_loop().time()
         await _live(options, hall, stop)
+        lived = asyncio.get_running_loop().time() - began
         failures += await _unless(hurry, _come_to_rest(hall))
         evidence = gather(hall)
+        if options.chaos:
+            evidence.kills_due = chaos.kills_due(lived, options.seconds)
         if hall.ledger.repeated:
             tell(f"{hall.ledger.repeated} presses met a daemon or cable that was down: repeated")
         if stalls.count and hall.ledger.unanswered:
@@ -148,17 +152,16 @@ def gather(hall: VirtualHall) -> Evidence:
     ledger = hall.ledger
     evidence = Evidence(
         presses=ledger.presses,
+        tally=ledger.tally,
         unanswered=[str(press) for press in ledger.unanswered],
         papers=list(ledger.papers),
         calls=list(ledger.calls),
         two_at_once=list(ledger.two_at_once),
-        blind_windows=[
-            number
-            for number, window in hall.fittings.windows.items()
-            if window.screen in hall.cables_pulled
-        ],
+        blind_windows={number: hall.blind_spans(number) for number in hall.fittings.windows},
         press_to_led_seconds=list(ledger.press_to_led_seconds),
         press_to_paper_seconds=list(ledger.press_to_paper_seconds),
+        ordinary_seconds=hall.ordinary_seconds,
+        ordinary_hall_seconds=hall.ordinary_hall_seconds,
         daemon_rss_bytes=hall.daemon.peak_rss_bytes,
         kills={name: program.kills for name, program in hall.programs.items()},
         broker=hall.broker_plan.kind,
@@ -166,6 +169,11 @@ def gather(hall: VirtualHall) -> Evidence:
     try:
         evidence.journal = truth.read_journal(hall.places.journal)
         evidence.centre = truth.read_centre(hall.places.centre_database, layout.HALL)
+        evidence.happened_at = {
+            record.place: hall.timeline.loop_time(truth.hall_time(record))
+            for record in evidence.journal
+            if record.word == "called"
+        }
     except Unreadable as error:
         evidence.failures = [f"can't be read: {error}"]
     return evidence

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,13 +24,15 @@ from simulator import layout, truth
 from simulator.broker import BrokerPlan, Kind, plan_broker
 from simulator.devices import Relay, RelayMode
 from simulator.fittings import PRINTER, Fittings
+from simulator.habits import DOORS_CLOSE_AT, DOORS_OPEN_AT
 from simulator.layout import MAX_SPEED, MIN_SPEED, Places, Wiring
-from simulator.ledger import Ledger
+from simulator.ledger import EXCUSED_WITHIN_SECONDS, Ledger
 from simulator.panels import Panel
 from simulator.people import People
 from simulator.ports import free_ports
-from simulator.processes import Program, stop_in_order
+from simulator.processes import Program, Readiness, stop_in_order
 from simulator.tasks import in_background
+from simulator.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ LOOK_SECONDS = 0.1
 HEALS_WITHIN_SECONDS = 15.0
 """A device that is plugged in again, or a daemon that is back, has so long to find each other."""
 CLEAR_ENVIRONMENT = ("GPIOZERO_PIN_FACTORY", "PIGPIO_ADDR", "PIGPIO_PORT", "NOTIFY_SOCKET")
+ISSUED_BEFORE_SECONDS = 1.0
+"""So long before its lamp says ``accepted``, at most, a number was issued."""
 HAPPENINGS_KEPT = 60
 DEVICES_NICENESS = -5
 DAEMON_NICENESS = -5
@@ -77,7 +82,12 @@ class VirtualHall:
         directory.mkdir(parents=True, exist_ok=True)
         self.places = Places(directory.resolve(), self._temporary, layout.windows(options.windows))
         self.fittings = Fittings(self.places, seed=options.seed)
-        self.ledger = Ledger(self._excuse)
+        self.ledger = Ledger(
+            self._excuse,
+            outages=self._outages,
+            unplugged=self._unplugged,
+            prints_again=self._prints_again,
+        )
         self.happenings: deque[dict[str, Any]] = deque(maxlen=HAPPENINGS_KEPT)
         zone = ZoneInfo(layout.TIME_ZONE)
         start = datetime.combine(datetime.now(zone).date(), BEGINS_AT, zone)
@@ -85,8 +95,14 @@ class VirtualHall:
         self.clock = SharedScaledClock(self.places.clock_file)
         self.speed = options.speed
         self.night = False
-        self.cables_pulled: set[str] = set()
-        """Every cable that was out at some time."""
+        self.timeline = Timeline()
+        self.ordinary_seconds = 0.0
+        self.ordinary_hall_seconds = 0.0
+        """For how long people were at work in an open hall in which nothing was broken."""
+        self.screen_cables: dict[int, Readiness] = {n: Readiness() for n in self.fittings.windows}
+        """When each window's screen was plugged."""
+        for cable in self.screen_cables.values():
+            cable.set(True, -inf)
         try:
             self.broker_plan, self.relay, self.programs = self._plan_programs()
         except BaseException:
@@ -330,13 +346,32 @@ class VirtualHall:
     async def _look(self) -> None:
         """Note who is plugged and served, settle presses, and let the clock be seen to move."""
         loop = asyncio.get_running_loop()
+        before, hall_before = loop.time(), self.now()
         while True:
+            now, hall_now = loop.time(), self.now()
+            self.timeline.note(hall_now.timestamp(), now)
+            if self._ordinary(hall_now):
+                self.ordinary_seconds += now - before
+                self.ordinary_hall_seconds += (hall_now - hall_before).total_seconds()
+            before, hall_before = now, hall_now
             self.fittings.look(loop.time())
             for press in self.ledger.settle(loop.time()):
                 self.say(f"nothing answered {press}, pressed at {press.at:.3f}")
             self._hurry_through_the_night()
             self._changed()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _ordinary(self, now: datetime) -> bool:
+        """Whether there is no reason why nothing should happen."""
+        printer = self.fittings.printer
+        return (
+            self.people.automatic
+            and DOORS_OPEN_AT <= now.time() < DOORS_CLOSE_AT
+            and self.daemon.ready
+            and printer.powered
+            and not printer.paper_out
+            and all(self.fittings.plugged(cable) for cable in self.fittings.cables)
+        )
 
     def _hurry_through_the_night(self) -> None:
         """Nobody wants to watch an empty hall: its night takes seconds."""
@@ -361,6 +396,25 @@ class VirtualHall:
         if not served and begin - healing_since < HEALS_WITHIN_SECONDS:
             return "daemon and device were about to find each other"
         return None
+
+    def blind_spans(self, window: int) -> list[tuple[float, float]]:
+        """From when to when a call may have passed the window's screen by: from just before its
+        cable came out until the daemon must have found it again."""
+        breaks = self.screen_cables[window].breaks(-inf, inf)
+        return [(out - EXCUSED_WITHIN_SECONDS, back + HEALS_WITHIN_SECONDS) for out, back in breaks]
+
+    def _outages(self, begin: float, end: float) -> list[tuple[float, float]]:
+        return self.daemon.readiness.breaks(begin, end)
+
+    def _unplugged(self, station: str, begin: float, end: float) -> bool:
+        return not self.fittings.panels[station].cable.throughout(begin, end)
+
+    def _prints_again(self, promised_at: float, back_at: float) -> bool:
+        """Whether a daemon that came back prints a slip for who was promised one before. It counts
+        from the issue, which was a little sooner than the light that told of it."""
+        issued = self.timeline.hall_time(promised_at - ISSUED_BEFORE_SECONDS)
+        age = self.timeline.hall_time(back_at) - issued
+        return age <= layout.reprint_within_seconds(self.options.speed)
 
     # --- acting -----------------------------------------------------------------------------------
 
@@ -417,7 +471,7 @@ class VirtualHall:
             printer.refill_paper()
         for cable in self.fittings.cables:
             if not self.fittings.plugged(cable):
-                self.fittings.plug(cable, True)
+                self._plug(cable, True)
         for panel in self.fittings.panels.values():
             for key in panel.keys:
                 panel.stick(key, False)
@@ -474,9 +528,14 @@ class VirtualHall:
             raise BadAction(f"no cable {cable!r}; there are: {', '.join(self.fittings.cables)}")
         if cable == PRINTER and not self.fittings.printer.powered:
             raise BadAction("the printer is off: its cable leads nowhere")
-        self.fittings.plug(cable, not _on(action))
-        self.cables_pulled.add(cable)
+        self._plug(cable, not _on(action))
         self.say(f"the cable of {cable} is {'out' if _on(action) else 'in again'}")
+
+    def _plug(self, cable: str, plugged: bool) -> None:
+        self.fittings.plug(cable, plugged)
+        for number, window in self.fittings.windows.items():
+            if window.screen == cable:
+                self.screen_cables[number].set(plugged, asyncio.get_running_loop().time())
 
     def _network_down(self, action: Mapping[str, Any]) -> None:
         minutes = _number(action, "minutes", 0, 24 * 60)

@@ -197,6 +197,11 @@ class Places:
 # --- the hall's file ------------------------------------------------------------------------------
 
 
+def reprint_within_seconds(speed: float) -> float:
+    """Of hall time: a customer stands at the dispenser for half a minute of real time."""
+    return min(3600.0, max(60.0, 30.0 * speed))
+
+
 def hall_toml(
     places: Places,
     wiring: Wiring,
@@ -216,7 +221,7 @@ def hall_toml(
         "rules": {
             "rating_seconds": RATING_SECONDS,
             "no_show_after_seconds": max(10.0, speed / 2),
-            "reprint_within_seconds": min(3600.0, max(60.0, 30.0 * speed)),
+            "reprint_within_seconds": reprint_within_seconds(speed),
         },
         "journal": {"path": str(places.journal)},
         "uplink": {

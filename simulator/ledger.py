@@ -8,20 +8,29 @@ answered yet; so a press that was lost is missed by the last of its row, and cou
 - At a caller and an evaluator, a flash of ``accepted`` or ``refused`` answers. What the screen
   shows is seen too, but it is the same answer once more and answers nobody else.
 - At the dispenser, ``refused`` answers. ``accepted`` only promises: the paper answers, or a
-  ``refused`` that comes later because the paper failed. A paper that is torn or void does not.
+  ``refused`` that comes later because the paper failed. A paper that is torn or void does not. A
+  promise outlives the daemon that gave it: the next one owes what is not kept yet.
 - Flashes that overlap melt into one light that is longer by the length of each. A light that goes
   on answers one press; when it goes out, one more for each further flash's time that it shone.
+- A light that a dead daemon left on may so seem to promise paper to who pressed meanwhile: a
+  promise over something that was down is doubtful, and owed to nobody.
 - Keys that go down together are one hand (somebody leans on the panel): one light is an answer
   to a hand, as nobody could tell four flashes at once from one. Its papers are counted.
+
+**What an answer proves.** ``tally`` counts presses by key, and those that were surely accepted or
+surely refused: a lamp went on while no press of another key waited there, and daemon and cable
+were well from the press to the light. A light that goes on, a hand on several keys, and an answer
+that a restart may have mixed up answer as said above, and prove nothing.
 
 Limits: of two presses within one flash, at different keys but not together, a light can't say
 which it answered; and presses that nobody could answer (down, unplugged) are owed nothing, so
 they take an answer only when no other press waits for it.
 """
 
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from simulator.devices import Paper
 from simulator.perception import Showing, Sight, TicketPaper, numbers_on, read_paper, read_screen
@@ -30,9 +39,11 @@ ANSWER_SECONDS = 5.0
 """A person who has seen nothing for so long after a press calls it broken."""
 EXCUSED_WITHIN_SECONDS = 2.0
 """Who goes down so soon after a press may have taken its answer along; later it was due."""
-PAPER_SECONDS = 35.0
-"""After an accepted press at the dispenser there is paper or a refusal by then: a slip lives for
-30 s, and the refusal has the time of any answer."""
+SLIP_SECONDS = 30.0
+"""So long the daemon tries to print a slip; then it refuses."""
+PAPER_SECONDS = SLIP_SECONDS + ANSWER_SECONDS
+"""After an accepted press at the dispenser there is paper or a refusal by then: the refusal has
+the time of any answer."""
 FLASH_SECONDS = 0.3
 """A lamp that answers is lit for so long."""
 EARLY_SECONDS = 0.02
@@ -44,8 +55,13 @@ ACCEPTED, REFUSED = "accepted", "refused"
 ANSWER_LAMPS = frozenset({ACCEPTED, REFUSED})
 CALLING_KEYS = frozenset({"call_next"})
 """After these a screen calls somebody new; a recall looks like the blinking before it."""
+CALL_GOES_ON = frozenset({Showing.CALLING, Showing.DARK, Showing.FAULT})
+"""What a screen shows between the beginning and the end of one call: it blinks, and a fault
+that heals shows the same call again."""
 MAX_SAMPLES = 100_000
 
+Outages = Callable[[float, float], Sequence[tuple[float, float]]]
+"""(begin, end): when the daemon was down meanwhile, from and until; infinity: it still is."""
 Excuse = Callable[[str, float, float], str | None]
 """(station, begin, end): why nobody could expect an answer there then; ``None``: one could."""
 
@@ -55,18 +71,14 @@ class Press:
     station: str
     key: str
     at: float
-    promised: bool = False
-    """Accepted by the dispenser: there should be paper."""
+    promised_at: float | None = None
+    """When the dispenser accepted it: there should be paper."""
+    doubtful: bool = False
+    """Something was down between the press and that light, which may be for somebody else."""
 
     @property
-    def until(self) -> float:
-        """When it must have been answered."""
-        return self.at + (PAPER_SECONDS if self.promised else ANSWER_SECONDS)
-
-    @property
-    def excusable_until(self) -> float:
-        """What goes down after this excuses no silence."""
-        return self.at + (PAPER_SECONDS if self.promised else EXCUSED_WITHIN_SECONDS)
+    def promised(self) -> bool:
+        return self.promised_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,28 @@ class Call:
     number: str
 
 
+Key = tuple[str, str]
+"""A station, and a key there."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often keys were pressed, and what the lamps say of it beyond doubt."""
+
+    pressed: Counter[Key] = field(default_factory=Counter)
+    accepted: Counter[Key] = field(default_factory=Counter)
+    refused: Counter[Key] = field(default_factory=Counter)
+
+
+class _Fate(Enum):
+    """What is to be said of a press that was not answered so far."""
+
+    OPEN = auto()
+    """There is still time."""
+    EXCUSED = auto()
+    UNANSWERED = auto()
+
+
 def station_of_screen(window: int) -> str:
     """Whose presses the screen of a window answers."""
     return f"caller-{window}"
@@ -98,11 +132,25 @@ def station_of_screen(window: int) -> str:
 class Ledger:
     """Takes everything in, and settles each press that is not answered in its time."""
 
-    def __init__(self, excuse: Excuse) -> None:
+    def __init__(
+        self,
+        excuse: Excuse,
+        *,
+        outages: Outages = lambda *_: (),
+        unplugged: Callable[[str, float, float], bool] = lambda *_: False,
+        prints_again: Callable[[float, float], bool] = lambda *_: True,
+    ) -> None:
+        """``unplugged``: whether a station's cable was out between two times; ``prints_again``:
+        whether a daemon that is back at the second time still prints for who was promised paper at
+        the first."""
         self._excuse = excuse
+        self._outages = outages
+        self._unplugged = unplugged
+        self._prints_again = prints_again
         self.presses = 0
         self.repeated = 0
         """Presses that nobody could answer (down, unplugged): people press again."""
+        self.tally = Tally()
         self.unanswered: list[Unanswered] = []
         self.papers: list[TicketPaper] = []
         self.other_papers = 0
@@ -112,6 +160,8 @@ class Ledger:
         """Texts of screens that called more than one number."""
         self.press_to_led_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
         self.press_to_paper_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
+        self._on_paper: set[str] = set()
+        """Tickets of which a whole paper has come out."""
         self._open: list[Press] = []
         """Not answered yet, the oldest first."""
         self._wanting_led: dict[str, Press] = {}
@@ -126,6 +176,7 @@ class Ledger:
 
     def pressed(self, station: str, key: str, at: float) -> None:
         self.presses += 1
+        self.tally.pressed[station, key] += 1
         press = Press(station, key, at)
         self._open.append(press)
         if key in CALLING_KEYS:
@@ -136,6 +187,7 @@ class Ledger:
             return
         if lit:
             self._lit_since[station, lamp] = at
+            self._note(station, lamp, at)
             self._flash(station, lamp, at)
             return
         since = self._lit_since.pop((station, lamp), at)
@@ -150,7 +202,9 @@ class Ledger:
             self.other_papers += 1
             return None
         self.papers.append(ticket)
-        waiting = self._owed(DISPENSER, ticket.at)
+        again = ticket.ticket in self._on_paper  # its first paper has answered
+        self._on_paper.add(ticket.ticket)
+        waiting = [] if again else self._owed(DISPENSER, ticket.at)
         if waiting:
             press = next((press for press in waiting if press.promised), waiting[0])
             self._open.remove(press)
@@ -170,7 +224,7 @@ class Ledger:
             wanting = self._wanting_led.pop(station, None)
             if wanting is not None and at - wanting.at <= ANSWER_SECONDS:
                 self.press_to_led_seconds.append(at - wanting.at)
-        if sight.showing not in {Showing.DARK, Showing.CALLING}:  # a call blinks
+        if sight.showing not in CALL_GOES_ON:
             self._calling[window] = None
         return sight
 
@@ -179,16 +233,30 @@ class Ledger:
             self._calling[window] = number
             self.calls.append(Call(at, window, number))
 
+    def _note(self, station: str, lamp: str, at: float) -> None:
+        """Count an answer of which there is no doubt whose it is."""
+        if station == DISPENSER and lamp == REFUSED:
+            return  # it may be about a slip that failed
+        here = [press for press in self._open if press.station == station and press.at < at]
+        here = [press for press in here if not press.promised]  # those have had this answer
+        if len({press.key for press in here}) != 1:
+            return
+        if self._excuse(station, here[0].at, at) is not None:
+            return
+        count = self.tally.accepted if lamp == ACCEPTED else self.tally.refused
+        count[station, here[0].key] += 1
+
     def _flash(self, station: str, lamp: str, at: float) -> None:
         """An answer to the oldest that waits for it, and to the other keys under the same hand."""
         waiting = self._waiting_for(lamp, station, at)
         for press in waiting:
             if press.at - waiting[0].at <= HAND_SECONDS:
-                self._answer(press, lamp)
+                self._answer(press, lamp, at)
 
-    def _answer(self, press: Press, lamp: str) -> None:
+    def _answer(self, press: Press, lamp: str, at: float) -> None:
         if lamp == ACCEPTED and press.station == DISPENSER:
-            press.promised = True
+            press.promised_at = at
+            press.doubtful = self._excuse(press.station, press.at, at) is not None
         else:
             self._open.remove(press)
 
@@ -202,17 +270,50 @@ class Ledger:
     def _owed(self, station: str, at: float) -> list[Press]:
         """The open presses of a station that could be answered; all, if none could."""
         here = [press for press in self._open if press.station == station and press.at < at]
-        return [press for press in here if self._excuse(station, press.at, at) is None] or here
+        return [press for press in here if self._is_owed(press, at)] or here
+
+    def _is_owed(self, press: Press, at: float) -> bool:
+        if press.promised_at is not None and not press.doubtful:
+            return not self._unplugged(press.station, press.promised_at, at)
+        return self._excuse(press.station, press.at, at) is None
 
     def settle(self, now: float) -> list[Unanswered]:
         """Decide about every press whose time is over; those that should have been answered."""
-        over = [press for press in self._open if press.until < now]
-        self._open = [press for press in self._open if press.until >= now]
-        found: list[Unanswered] = []
-        for press in over:
-            if self._excuse(press.station, press.at, press.excusable_until) is not None:
-                self.repeated += 1
-            else:
-                found.append(Unanswered(press.station, press.key, press.at, press.promised))
+        fates = [(press, self._fate(press, now)) for press in self._open]
+        self._open = [press for press, fate in fates if fate is _Fate.OPEN]
+        self.repeated += sum(fate is _Fate.EXCUSED for _, fate in fates)
+        found = [
+            Unanswered(press.station, press.key, press.at, press.promised)
+            for press, fate in fates
+            if fate is _Fate.UNANSWERED
+        ]
         self.unanswered += found
         return found
+
+    def _fate(self, press: Press, now: float) -> _Fate:
+        if press.promised_at is not None and press.doubtful:
+            return _Fate.OPEN if now <= press.promised_at + PAPER_SECONDS else _Fate.EXCUSED
+        if press.promised_at is not None:
+            return self._fate_of_promise(press.station, press.promised_at, now)
+        if now <= press.at + ANSWER_SECONDS:
+            return _Fate.OPEN
+        excuse = self._excuse(press.station, press.at, press.at + EXCUSED_WITHIN_SECONDS)
+        return _Fate.UNANSWERED if excuse is None else _Fate.EXCUSED
+
+    def _fate_of_promise(self, station: str, promised_at: float, now: float) -> _Fate:
+        """A promise is on disk: a daemon that died over it owes paper or a refusal once more,
+        from when it is back. One that died when it should have kept it long ago has no excuse."""
+        owed_since = promised_at
+        for down, up in self._outages(promised_at, now):
+            if down > owed_since + SLIP_SECONDS + EXCUSED_WITHIN_SECONDS:
+                return _Fate.UNANSWERED
+            if up > now:
+                return _Fate.OPEN
+            if not self._prints_again(promised_at, up):
+                return _Fate.EXCUSED
+            owed_since = up
+        if now <= owed_since + PAPER_SECONDS:
+            return _Fate.OPEN
+        # Paper needs no cable, but a refusal that went with it was seen by nobody.
+        unplugged = self._unplugged(station, owed_since, owed_since + PAPER_SECONDS)
+        return _Fate.EXCUSED if unplugged else _Fate.UNANSWERED

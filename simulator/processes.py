@@ -14,6 +14,8 @@ import sys
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import zip_longest
+from math import inf
 from pathlib import Path
 
 import psutil
@@ -59,6 +61,12 @@ class Readiness:
         """Whether it was ready from ``begin`` to ``end`` without a break."""
         before = bisect_right(self._changes, begin)
         return before % 2 == 1 and before == bisect_right(self._changes, end)
+
+    def breaks(self, begin: float, end: float) -> list[tuple[float, float]]:
+        """From when to when it was not ready, for each time that touches ``begin`` to ``end``;
+        from minus infinity before it ever was, and to infinity while it is not."""
+        spans = zip_longest([-inf, *self._changes[1::2]], self._changes[0::2], fillvalue=inf)
+        return [(down, up) for down, up in spans if down <= end and up > begin]
 
 
 class Program:

@@ -8,18 +8,21 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from simulator.ledger import Call
+from simulator.ledger import DISPENSER, Call, Key, Tally
 from simulator.perception import TicketPaper
 
 SHOWN = 8
 """Of a long list of wrongs, so many are spelled out."""
+
+PROGRAMS = ("daemon", "broker", "centre")
 
 _BECOMES = {
     "issued": "printing",
@@ -36,7 +39,8 @@ _BECOMES = {
     "cancelled": "cancelled",
 }
 """The state that an event about a ticket leaves it in, by the event's own word."""
-_MAY_CHANGE_WINDOW = frozenset({"rejoined", "transferred", "resumed"})
+_CALLED_AGAIN_AFTER = frozenset({"rejoined", "transferred"})
+"""Who is back in line may be called again, also elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,11 @@ class Record:
         return parts[2] if len(parts) == 4 and parts[1] == "ticket" else ""
 
     @property
+    def kind(self) -> str:
+        """``ticket.called`` of ``hall.ticket.called.v1``."""
+        return ".".join(str(self.body.get("type", "")).split(".")[1:-1])
+
+    @property
     def ticket(self) -> str:
         return str(self.body.get("data", {}).get("ticket", ""))
 
@@ -72,6 +81,14 @@ def read_journal(path: Path) -> list[Record]:
         rows = database.execute("SELECT body FROM events ORDER BY position")
         bodies = [_body(text) for (text,) in rows]
         return [Record(str(body["epoch"]), int(body["sequence"]), body) for body in bodies]
+
+
+def hall_time(record: Record) -> float:
+    """When it happened, in seconds of Unix time. Raises ``Unreadable``."""
+    try:
+        return datetime.fromisoformat(record.body["time"]).timestamp()
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"the time of {record.epoch}.{record.seq}: {error!r}") from error
 
 
 def progress(journal: Path, centre: Path, hall: str) -> tuple[int, int]:
@@ -122,19 +139,29 @@ class Evidence:
     """Everything that was seen of a run."""
 
     presses: int = 0
+    tally: Tally = field(default_factory=Tally)
+    """The presses, and how they were answered, by key."""
     unanswered: Sequence[str] = ()
     papers: Sequence[TicketPaper] = ()
     """In the order in which they came out."""
     calls: Sequence[Call] = ()
     two_at_once: Sequence[str] = ()
-    blind_windows: Collection[int] = ()
-    """Their screens were unplugged for a while: calls may have passed them by."""
+    blind_windows: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """From when to when a window's screen was unplugged: calls may have passed it by then."""
+    happened_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    """The time of calls in the journal, by their places, on the clock of ``blind_windows``."""
     press_to_led_seconds: Sequence[float] = ()
     press_to_paper_seconds: Sequence[float] = ()
+    ordinary_seconds: float = math.inf
+    """For so long the hall was open, with people in charge of it and nothing broken."""
+    ordinary_hall_seconds: float = math.inf
+    """The same in hall time."""
     journal: Sequence[Record] = ()
     centre: Sequence[Record] = ()
     daemon_rss_bytes: int = 0
     kills: Mapping[str, int] = field(default_factory=dict)
+    kills_due: int = 0
+    """So often chaos must have killed each program: else it was none."""
     broker: str = ""
     failures: Sequence[str] = ()
     """Programs that ended by themselves, people that failed."""
@@ -148,9 +175,18 @@ class Verdict:
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """Count, compare, and say what is wrong."""
+    """Count, compare, and say what is wrong.
+
+    Tickets are counted by the centre's events, ``printed`` alone by the papers that came out: so
+    it is no part of ``issued`` but a second witness beside it.
+    """
     tickets = Tickets(evidence.centre)
-    paper_numbers = doubled_numbers(evidence.papers)
+    numbers = [
+        *doubled_numbers(evidence.papers),
+        *doubled_issues(evidence.journal),
+        *doubled_issues(evidence.centre),
+    ]
+    numbers = list(dict.fromkeys(numbers))  # the same wrong, seen by several witnesses
     double_calls = doubled_calls(evidence, Tickets(evidence.journal))
     duplicates = len(evidence.centre) - len({record.place for record in evidence.centre})
     gaps = missing_places(evidence.centre)
@@ -170,22 +206,46 @@ def judge(evidence: Evidence) -> Verdict:
         "duplicates_at_centre": duplicates,
         "gaps_at_centre": len(gaps),
         "double_calls": len(double_calls),
-        "duplicate_numbers": len(paper_numbers),
+        "duplicate_numbers": len(numbers),
         "press_to_led_ms": percentiles_ms(evidence.press_to_led_seconds),
         "press_to_paper_ms": percentiles_ms(evidence.press_to_paper_seconds),
         "daemon_rss_mb": round(evidence.daemon_rss_bytes / 1e6, 1),
-        "kills": {name: evidence.kills.get(name, 0) for name in ("daemon", "broker", "centre")},
+        "kills": {name: evidence.kills.get(name, 0) for name in PROGRAMS},
         "broker": evidence.broker,
     }
     reasons = [
         *_wrong("press unanswered", "presses unanswered", evidence.unanswered),
+        *_wrong(
+            "press accepted and not journaled",
+            "presses accepted and not journaled",
+            lost_presses(evidence),
+        ),
+        *_wrong(
+            "event that nobody pressed for",
+            "events that nobody pressed for",
+            unasked_events(evidence),
+        ),
         *_wrong("event twice at the centre", "events twice at the centre", [""] * duplicates),
         *_wrong("gap at the centre", "gaps at the centre", gaps),
         *_differences(evidence.journal, evidence.centre),
         *_wrong("double call", "double calls", double_calls),
-        *_wrong("number on two tickets", "numbers on two tickets", paper_numbers),
+        *_wrong("number on two tickets", "numbers on two tickets", numbers),
+        *_wrong(
+            "paper without a readable time",
+            "papers without a readable time",
+            [paper.number for paper in evidence.papers if paper.business_day is None],
+        ),
         *_paper_reasons(evidence, Tickets(evidence.journal)),
+        *missing_work(evidence, figures),
+        *[
+            f"kills of the {name} by the chaos: {count}, and {evidence.kills_due} is the least"
+            for name in PROGRAMS
+            if (count := evidence.kills.get(name, 0)) < evidence.kills_due
+        ],
         *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
+        *_wrong(
+            "call that no journal knows", "calls that no journal knows", unknown_calls(evidence)
+        ),
         *evidence.failures,
     ]
     return Verdict(figures, reasons)
@@ -218,6 +278,38 @@ class Tickets:
 # --- what can be wrong ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What every hall has done that was open for so long: nothing lost is nothing done, too."""
+
+    figure: str
+    what: str
+    seconds: float
+    """Hands, paper and programs take real time."""
+    hall_seconds: float
+    """Walks and services take hall time."""
+
+
+FLOORS = (
+    Floor("presses", "nobody pressed anything", 5, 60),
+    Floor("issued", "no ticket was issued", 5, 60),
+    Floor("printed", "no paper came out", 10, 120),
+    Floor("called", "nobody was called", 10, 180),
+    Floor("finished", "nobody was served to the end", 30, 3600),
+)
+
+
+def missing_work(evidence: Evidence, figures: Mapping[str, Any]) -> list[str]:
+    """What did not happen once, though there was time for it."""
+    return [
+        f"{floor.what}, in all the time that there was for it"
+        for floor in FLOORS
+        if not figures[floor.figure]
+        and evidence.ordinary_seconds >= floor.seconds
+        and evidence.ordinary_hall_seconds >= floor.hall_seconds
+    ]
+
+
 def missing_places(records: Iterable[Record]) -> list[str]:
     """Every place between the first and the highest of an epoch that has no event."""
     seen: dict[str, set[int]] = {}
@@ -247,6 +339,25 @@ def doubled_numbers(papers: Iterable[TicketPaper]) -> list[str]:
     return wrong
 
 
+def doubled_issues(records: Iterable[Record]) -> list[str]:
+    """Numbers that were issued twice on a day, whatever became of them: one that was voided may
+    be on somebody's paper."""
+    first: dict[tuple[Any, Any], Record] = {}
+    wrong: list[str] = []
+    for record in records:
+        if record.word != "issued":
+            continue
+        data = record.body["data"]
+        before = first.setdefault((data.get("business_day"), data.get("number")), record)
+        if before.place == record.place:
+            continue  # the same event once more, which is another wrong
+        if before.ticket == record.ticket:
+            wrong.append(f"{data.get('number')} was issued twice to {record.ticket}")
+        else:
+            wrong.append(f"{data.get('number')} is on {before.ticket} and on {record.ticket}")
+    return wrong
+
+
 def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
     """Tickets called at two windows without a reason, and screens that called two at once."""
     wrong = [f"one screen called two: {text}" for text in evidence.two_at_once]
@@ -255,28 +366,143 @@ def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
         paper = paper_of(call, evidence.papers)
         if paper is not None:
             windows.setdefault(paper.ticket, []).append(call)
+    seen = set()
     for ticket, calls in windows.items():
         changes = sum(one.window != other.window for one, other in pairwise(calls))
         words = tickets.words.get(ticket, Counter())
-        if changes > sum(words[word] for word in _MAY_CHANGE_WINDOW):
+        if changes > sum(words[word] for word in _CALLED_AGAIN_AFTER):
             places = ", ".join(str(call.window) for call in calls)
             wrong.append(f"{calls[0].number} was called at the windows {places}")
+            seen.add(ticket)
+    return wrong + [
+        text for ticket, text in _called_without_end(evidence.journal).items() if ticket not in seen
+    ]
+
+
+def _called_without_end(journal: Iterable[Record]) -> dict[str, str]:
+    """Tickets that the journal calls again though nothing has put them back in line."""
+    called_at: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for record in journal:
+        ticket, data = record.ticket, record.body["data"]
+        if record.word in _CALLED_AGAIN_AFTER:
+            called_at.pop(ticket, None)
+        elif record.word == "called":
+            window = data.get("window")
+            if ticket in called_at:
+                wrong[ticket] = (
+                    f"{data.get('number')} was called at window {window} after window "
+                    f"{called_at[ticket]}, and nothing between"
+                )
+            called_at[ticket] = window
     return wrong
 
 
 def unshown_calls(evidence: Evidence) -> list[str]:
-    """Numbers that were called at a window, and that its screen did not show."""
-    shown = {(call.window, call.number) for call in evidence.calls}
-    called = dict.fromkeys(
-        (record.body["data"].get("window"), record.body["data"].get("number"))
+    """Calls in the journal that the window's screen did not show, each as often as it is missing.
+
+    One that fell into a time when the screen was unplugged is excused.
+    """
+    shown = _shown_calls(evidence)
+    missing = []
+    for record in reversed(evidence.journal):  # of two calls and one sight, the later is meant
+        if record.word != "called":
+            continue
+        window, number = record.body["data"].get("window"), record.body["data"].get("number")
+        if shown[window, record.ticket]:
+            shown[window, record.ticket] -= 1
+        elif not _blind(evidence, window, evidence.happened_at.get(record.place)):
+            missing.append(f"{number} at window {window}")
+    return missing[::-1]
+
+
+def unknown_calls(evidence: Evidence) -> list[str]:
+    """Calls on a screen that no event tells of: what is shown has been on disk before."""
+    journaled = Counter(
+        (record.body["data"].get("window"), record.ticket)
         for record in evidence.journal
         if record.word == "called"
     )
-    return [
-        f"{number} at window {window}"
-        for window, number in called
-        if (window, number) not in shown and window not in evidence.blind_windows
-    ]
+    numbers = {paper.ticket: paper.number for paper in evidence.papers}
+    more = _shown_calls(evidence) - journaled
+    return [f"{numbers[ticket]} at window {window}" for window, ticket in more.elements()]
+
+
+def _shown_calls(evidence: Evidence) -> Counter[tuple[int, str]]:
+    """How often each window's screen called each ticket: a number alone comes again tomorrow."""
+    return Counter(
+        (call.window, paper.ticket)
+        for call in evidence.calls
+        if (paper := paper_of(call, evidence.papers)) is not None
+    )
+
+
+def _blind(evidence: Evidence, window: int, at: float | None) -> bool:
+    spans = evidence.blind_windows.get(window, ())
+    return at is not None and any(begin <= at <= end for begin, end in spans)
+
+
+_PRESSED_FOR: Mapping[str, str] = {
+    "ticket.called": "call_next",
+    "ticket.recalled": "recall",
+    "ticket.started": "start",
+    "ticket.finished": "finish",
+    "ticket.no-show": "no_show",
+    "ticket.parked": "park",
+    "ticket.resumed": "park",
+    "window.opened": "sign_on",
+    "window.closed": "sign_on",
+    "window.paused": "pause",
+    "window.reopened": "pause",
+}
+"""The key of the caller that leads to an event."""
+
+
+def key_of(record: Record) -> Key | None:
+    """The key that somebody pressed for this event; ``None``: it comes by itself."""
+    data = record.body.get("data", {})
+    window = data.get("window")
+    if record.kind in _PRESSED_FOR:
+        return (f"caller-{window}", _PRESSED_FOR[record.kind])
+    if record.kind == "ticket.rated":
+        return (f"evaluator-{window}", str(data.get("rating")))
+    if record.kind == "ticket.issued":
+        tier = data.get("tier", "normal")
+        service = str(data.get("service"))
+        return (DISPENSER, service if tier == "normal" else f"{service}-{tier}")
+    return None
+
+
+def _by_itself(record: Record) -> bool:
+    """Whether the end of the day may have led to it, and nobody's finger."""
+    unmeasured = record.body.get("data", {}).get("service_seconds") is None
+    return record.kind == "window.closed" or (record.kind == "ticket.finished" and unmeasured)
+
+
+def lost_presses(evidence: Evidence) -> list[str]:
+    """Presses that people saw accepted and that led to no event. There is no excuse for one: what
+    is accepted has been on disk before, whatever is killed then."""
+    happened = Counter(key for record in evidence.journal if (key := key_of(record)) is not None)
+    accepted = evidence.tally.accepted
+    for caller in {station for station, pressed in accepted if pressed == "call_next"}:
+        # It may end a service and call nobody, where nobody waits.
+        finish = (caller, "finish")
+        happened[caller, "call_next"] += max(0, happened[finish] - accepted[finish])
+    return [f"{key} at {station}" for station, key in (accepted - happened).elements()]
+
+
+def unasked_events(evidence: Evidence) -> list[str]:
+    """Events of the kind that a finger leads to, beyond the presses that were not refused."""
+    happened = Counter(
+        key
+        for record in evidence.journal
+        if (key := key_of(record)) is not None and not _by_itself(record)
+    )
+    tally = evidence.tally
+    allowed = tally.pressed - tally.refused
+    for caller in {station for station, _ in happened}:
+        allowed[caller, "finish"] += allowed[caller, "call_next"]  # the next call ends a service
+    return [f"{key} at {station}" for station, key in (happened - allowed).elements()]
 
 
 def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:

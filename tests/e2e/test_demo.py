@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -58,14 +58,17 @@ class Demo:
 
 @asynccontextmanager
 async def running(
-    tmp_path: Path, *arguments: str, how: Sequence[str] = ("--headless",)
+    tmp_path: Path,
+    *arguments: str,
+    how: Sequence[str] = ("--headless",),
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Demo]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "simulator.cli", "demo", *how, "--json", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=tmp_path,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(tmp_path), **(environment or {})},
         start_new_session=True,
     )
     demo = Demo(process)
@@ -77,8 +80,10 @@ async def running(
             await process.communicate()
 
 
-async def run(tmp_path: Path, *arguments: str) -> tuple[int, str, str]:
-    async with running(tmp_path, *arguments) as demo:
+async def run(
+    tmp_path: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    async with running(tmp_path, *arguments, environment=environment) as demo:
         code, out = await demo.end()
         return code, out, "".join(demo.said)
 
@@ -170,6 +175,59 @@ async def test_a_daemon_that_stops_answering_is_found_out(tmp_path: Path) -> Non
     assert code == 1, said
     assert json.loads(out.splitlines()[-1])["presses_unanswered"] > 0
     assert "unanswered: " in said
+
+
+SABOTAGED = """
+import sys
+
+if "edge.cli" in sys.orig_argv:
+    from contract.commands import CloseDay, OpenDay, Rate, Refusal, RefusalReason
+    from edge.controller import Controller
+
+    submit = Controller.submit
+
+    async def instead(self, command):
+        {instead}
+        return await submit(self, command)
+
+    Controller.submit = instead
+"""
+"""A ``sitecustomize`` of a daemon that looks well from the outside."""
+
+
+def sabotage(folder: Path, instead: str) -> dict[str, str]:
+    """The environment in which every daemon does this before it obeys a command."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SABOTAGED.format(instead=instead))
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path}
+
+
+async def test_a_daemon_that_accepts_ratings_and_forgets_them_is_found_out(tmp_path: Path) -> None:
+    environment = sabotage(tmp_path / "bad", "if isinstance(command, Rate): return ()")
+    async with running(tmp_path, "--speed", "60", environment=environment) as demo:
+        for _ in range(6):  # a status line each few seconds: somebody has rated by then
+            await demo.says("presses ")
+        demo.process.send_signal(signal.SIGINT)
+        code, out = await demo.end()
+    said = "".join(demo.said)
+    assert code == 1, said
+    assert re.search("accepted and not journaled: .*satisfied at evaluator-", said)
+    figures = json.loads(out.splitlines()[-1])
+    assert figures["finished"] > figures["rated"] == figures["presses_unanswered"] == 0
+
+
+async def test_a_daemon_that_refuses_everything_is_found_out(tmp_path: Path) -> None:
+    """Every press has its answer, and nothing is lost: there is nothing to lose."""
+    refusal = "Refusal(reason=RefusalReason.INTERNAL_ERROR, command=command.command)"
+    environment = sabotage(
+        tmp_path / "bad", f"if not isinstance(command, OpenDay | CloseDay): return {refusal}"
+    )
+    code, out, err = await run(tmp_path, "--for", "15", "--speed", "60", environment=environment)
+    assert code == 1, err
+    assert "no ticket was issued" in err
+    figures = json.loads(out.splitlines()[-1])
+    assert figures["presses"] > figures["presses_unanswered"] == figures["issued"] == 0
 
 
 def presses_in(status: str) -> int:

@@ -175,6 +175,44 @@ async def test_a_silence_is_excused_only_while_nobody_could_answer(
 
 
 @pytest.mark.parametrize(
+    ("killed", "excused", "decided_at"),
+    [
+        (None, False, 55.1),
+        (54.0, False, 54.0),
+        (30.0, False, 66.0),
+        (49.5, True, 50.5),
+    ],
+    ids=[
+        "nobody was killed",
+        "the daemon was killed when the paper was long due",
+        "the daemon was killed over it, and owes it from when it is back",
+        "the daemon is back when nobody stands there any more",
+    ],
+)
+async def test_accepted_and_no_paper_is_excused_only_where_nobody_could_print_it(
+    tmp_path: Path, killed: float | None, excused: bool, decided_at: float
+) -> None:
+    """Accepted at 20.1; a daemon that was killed is back a second later."""
+    async with virtual_hall(tmp_path, start=False) as hall:
+        panel = hall.fittings.panels["dispenser"]
+        for history in (hall.daemon.readiness, panel.cable, panel.service):
+            history.set(UP, 0.5)
+        for loop in (0.0, 100.0):
+            hall.timeline.note(120.0 * loop, loop)
+        hall.ledger.pressed("dispenser", "payment", 20.0)
+        hall.ledger.lamp("dispenser", "accepted", True, 20.1)
+        hall.ledger.lamp("dispenser", "accepted", False, 20.4)
+        if killed is not None:
+            hall.daemon.readiness.set(DOWN, killed)
+            hall.daemon.readiness.set(UP, killed + 1.0)
+        hall.ledger.settle(decided_at - 0.1)
+        assert hall.ledger.unsettled == 1
+        hall.ledger.settle(decided_at + 0.1)
+        assert hall.ledger.repeated == excused
+        assert len(hall.ledger.unanswered) == (not excused)
+
+
+@pytest.mark.parametrize(
     ("action", "why"),
     [
         ({}, "no action None"),

@@ -1,5 +1,6 @@
 """What fingers did and eyes saw, settled press by press."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -13,6 +14,7 @@ from simulator.ledger import (
     ANSWER_SECONDS,
     EXCUSED_WITHIN_SECONDS,
     PAPER_SECONDS,
+    Excuse,
     Ledger,
 )
 
@@ -243,6 +245,113 @@ def test_paper_for_a_press_that_was_owed_nothing_leaves_the_next_one_to_its_own(
     assert ledger.repeated == 1
 
 
+def promised(*outages: tuple[float, float], prints_again: bool = True) -> Ledger:
+    """A press that was accepted at 1.02, with a daemon that was down at these times."""
+    ledger = Ledger(
+        nobody_is_excused,
+        outages=lambda begin, end: [o for o in outages if o[0] <= end and o[1] > begin],
+        prints_again=lambda *_: prints_again,
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [1.02])
+    return ledger
+
+
+def test_a_daemon_that_died_over_a_promise_owes_it_from_when_it_is_back() -> None:
+    ledger = promised((20.0, 22.0))
+    ledger.settle(22.0 + PAPER_SECONDS)
+    assert ledger.unsettled == 1  # there is still time
+    ledger.settle(22.1 + PAPER_SECONDS)
+    assert len(ledger.unanswered) == 1
+    assert ledger.repeated == 0
+
+
+def test_a_promise_over_two_restarts_is_owed_from_the_second_and_kept_by_its_paper() -> None:
+    ledger = promised((2.0, 4.0), (24.0, 25.0))
+    ledger.settle(24.0 + PAPER_SECONDS)
+    assert ledger.unsettled == 1
+    ledger.paper(ticket(at=50.0))
+    assert settled(ledger).unanswered == []
+    assert ledger.repeated == 0
+
+
+def test_while_the_daemon_is_down_nothing_is_owed() -> None:
+    ledger = promised((20.0, math.inf))
+    ledger.settle(900.0)
+    assert ledger.unsettled == 1
+
+
+def test_a_daemon_that_died_when_the_paper_was_long_due_is_no_excuse() -> None:
+    assert len(settled(promised((34.0, 35.0))).unanswered) == 1
+
+
+def test_who_was_promised_paper_too_long_ago_gets_none_and_presses_again() -> None:
+    ledger = settled(promised((28.0, 32.0), prints_again=False))
+    assert ledger.unanswered == []
+    assert ledger.repeated == 1
+
+
+@pytest.mark.parametrize(("out", "excused"), [((5.0, 7.0), True), ((0.2, 0.5), False)])
+def test_a_refusal_that_went_with_the_cable_is_excused(
+    out: tuple[float, float], excused: bool
+) -> None:
+    ledger = Ledger(
+        nobody_is_excused, unplugged=lambda _, begin, end: out[0] <= end and out[1] > begin
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [1.02])
+    assert len(settled(ledger).unanswered) == (not excused)
+    assert ledger.repeated == excused
+
+
+def test_the_paper_of_an_old_promise_is_not_taken_from_who_pressed_since() -> None:
+    """The first slip is printed after the restart, and the second never."""
+    ledger = promised((2.0, 4.0))
+    ledger.pressed("dispenser", "payment", 5.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [5.02])
+    ledger.paper(ticket(at=6.0))
+    assert [press.at for press in settled(ledger).unanswered] == [5.0]
+
+
+def test_a_light_that_a_dead_daemon_left_on_promises_nothing_to_who_pressed_meanwhile() -> None:
+    def down(begin: float, end: float) -> bool:
+        return begin < 4.0 and end > 1.1
+
+    ledger = Ledger(
+        lambda _, begin, end: "the daemon was not ready" if down(begin, end) else None,
+        outages=lambda begin, end: [(1.1, 4.0)] if down(begin, end) else [],
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    ledger.lamp("dispenser", "accepted", True, 1.02)
+    ledger.pressed("dispenser", "payment", 2.0)
+    ledger.lamp("dispenser", "accepted", False, 4.1)
+    ledger.paper(ticket(at=5.0))  # of the first, once more
+    assert settled(ledger).unanswered == []
+    assert ledger.repeated == 1
+
+
+def test_a_promise_to_a_press_that_met_a_dead_daemon_may_be_for_another() -> None:
+    ledger = Ledger(
+        lambda _, begin, __: "the daemon was not ready" if begin < 2.0 else None,
+        outages=lambda *_: [],
+    )
+    ledger.pressed("dispenser", "payment", 1.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [3.0])
+    ledger.settle(3.0 + PAPER_SECONDS)
+    assert ledger.unsettled == 1
+    assert settled(ledger).unanswered == []
+    assert ledger.repeated == 1
+
+
+def test_a_second_paper_of_a_ticket_answers_nobody() -> None:
+    ledger = promised()
+    ledger.paper(ticket(at=1.5))
+    ledger.pressed("dispenser", "payment", 3.0)
+    flashes(seen_at(ledger, "dispenser", "accepted"), [3.02])
+    ledger.paper(ticket(at=4.0))
+    assert [press.at for press in settled(ledger).unanswered] == [3.0]
+
+
 def test_an_answer_after_the_deadline_is_none() -> None:
     ledger = Ledger(nobody_is_excused)
     ledger.pressed("caller-1", "start", 1.0)
@@ -279,6 +388,17 @@ def test_a_call_that_blinks_is_one_call() -> None:
     for at, text in [(1.0, "A001 请到1号窗口"), (1.4, ""), (1.8, "A001 请到1号窗口")]:
         ledger.screen(1, text, at)
     assert [(call.window, call.number) for call in ledger.calls] == [(1, "A001")]
+
+
+def test_a_call_behind_a_fault_that_heals_is_one_call() -> None:
+    ledger = Ledger(nobody_is_excused)
+    for at, text in [
+        (1.0, "A001 请到1号窗口"),
+        (2.0, "系统故障 请稍候"),
+        (3.0, "A001 请到1号窗口"),
+    ]:
+        ledger.screen(1, text, at)
+    assert len(ledger.calls) == 1
 
 
 def test_a_screen_with_two_numbers_is_noted() -> None:
@@ -340,3 +460,73 @@ def test_a_press_with_an_excuse_is_repeated_by_the_person_and_not_counted() -> N
     assert settled(ledger).unanswered == []
     assert ledger.repeated == 1
     assert spans == [("caller-1", 1.0, 1.0 + EXCUSED_WITHIN_SECONDS)]
+
+
+def tally_of(*happenings: tuple[float, str, str], excuse: Excuse = nobody_is_excused) -> Ledger:
+    """``(at, "press", key)`` or ``(at, lamp, "on" or "off")``, all at one caller."""
+    ledger = Ledger(excuse)
+    for at, what, which in happenings:
+        if what == "press":
+            ledger.pressed("caller-1", which, at)
+        else:
+            ledger.lamp("caller-1", what, which == "on", at)
+    return ledger
+
+
+def test_a_lamp_that_goes_on_after_one_press_proves_its_answer() -> None:
+    tally = tally_of(
+        (1.0, "press", "start"),
+        (1.1, "accepted", "on"),
+        (1.4, "accepted", "off"),
+        (2.0, "press", "finish"),
+        (2.1, "refused", "on"),
+    ).tally
+    assert tally.pressed == {("caller-1", "start"): 1, ("caller-1", "finish"): 1}
+    assert tally.accepted == {("caller-1", "start"): 1}
+    assert tally.refused == {("caller-1", "finish"): 1}
+
+
+def test_two_presses_of_one_key_leave_no_doubt_which_was_accepted() -> None:
+    tally = tally_of(
+        (1.0, "press", "start"),
+        (1.3, "press", "start"),
+        (1.4, "accepted", "on"),
+    ).tally
+    assert tally.accepted == {("caller-1", "start"): 1}
+
+
+@pytest.mark.parametrize(
+    "happenings",
+    [
+        [(1.0, "press", "start"), (1.3, "press", "finish"), (1.4, "accepted", "on")],
+        [(1.0, "accepted", "on"), (1.1, "press", "start"), (1.9, "accepted", "off")],
+        [(1.0, "accepted", "on"), (1.1, "press", "start")],
+    ],
+    ids=["another key waited too", "a light that goes on", "a light from before"],
+)
+def test_an_answer_that_may_be_somebody_elses_proves_nothing(
+    happenings: list[tuple[float, str, str]],
+) -> None:
+    tally = tally_of(*happenings).tally
+    assert not tally.accepted
+    assert sum(tally.pressed.values()) > 0
+
+
+def test_an_answer_over_a_restart_proves_nothing() -> None:
+    ledger = tally_of(
+        (1.0, "press", "start"), (1.4, "accepted", "on"), excuse=lambda *_: "was not ready"
+    )
+    assert not ledger.tally.accepted
+
+
+def test_a_press_at_the_dispenser_is_surely_accepted_and_never_surely_refused() -> None:
+    """The refusal may be about the slip of somebody before."""
+    ledger = Ledger(nobody_is_excused)
+    for at, key, lamp in [(1.0, "payment", "accepted"), (2.0, "enquiry", "accepted")]:
+        ledger.pressed("dispenser", key, at)
+        flashes(seen_at(ledger, "dispenser", lamp), [at + 0.05])
+    flashes(seen_at(ledger, "dispenser", "refused"), [3.0])
+    ledger.pressed("dispenser", "payment", 4.0)
+    flashes(seen_at(ledger, "dispenser", "refused"), [4.1])
+    assert ledger.tally.accepted == {("dispenser", "payment"): 1, ("dispenser", "enquiry"): 1}
+    assert not ledger.tally.refused

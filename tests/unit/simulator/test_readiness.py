@@ -1,5 +1,7 @@
 """Was it ready all that time?"""
 
+from math import inf
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +42,14 @@ def test_saying_the_same_again_changes_nothing() -> None:
     assert made.throughout(1, 3)
 
 
+def test_its_breaks_are_told_with_their_true_beginning_and_end() -> None:
+    made = readiness(1, 3, 4, 8)
+    assert made.breaks(0, 100) == [(-inf, 1), (3, 4), (8, inf)]
+    assert made.breaks(1, 2.5) == []
+    assert made.breaks(3.5, 3.6) == [(3, 4)]
+    assert Readiness().breaks(1, 2) == [(-inf, inf)]
+
+
 @given(st.lists(times, max_size=8, unique=True).map(sorted), times, times)
 def test_it_agrees_with_looking_at_every_change(
     changes: list[float], one: float, other: float
@@ -49,3 +59,12 @@ def test_it_agrees_with_looking_at_every_change(
     changed_meanwhile = any(begin < at <= end for at in changes)
     expected = ready_at_begin and not changed_meanwhile
     assert readiness(*changes).throughout(begin, end) == expected
+
+
+@given(st.lists(times, max_size=8, unique=True).map(sorted), times, times)
+def test_no_break_is_the_same_as_ready_throughout(
+    changes: list[float], one: float, other: float
+) -> None:
+    begin, end = sorted((one, other))
+    made = readiness(*changes)
+    assert (made.breaks(begin, end) == []) == made.throughout(begin, end)
