@@ -30,6 +30,9 @@ PENDING_BYTES = 16 * 1024 * 1024
 """Likewise; one message may go beyond it."""
 MAX_SENDERS = 10_000
 """Of nonsense, that are remembered so that the log does not repeat it."""
+MAX_EPOCHS = 10
+EPOCHS_SECONDS = 3600.0
+"""So many epochs of one hall are taken within this."""
 GAP_PATIENCE_SECONDS = 1.0
 GAP_CEILING_SECONDS = 30.0
 ACKS_AT_ONCE = 20
@@ -92,6 +95,35 @@ class Gaps:
                 gap.ask_at = now + gap.backoff.next_delay()
                 asks.append((hall, Ack(epoch=gap.epoch, seq=gap.since_seq, resend=True)))
         return asks
+
+
+class Epochs:
+    """How many epochs a hall may have at a time. Pure.
+
+    A journal begins one when it is new, salvaged or an old copy that was put back: some in a year.
+    Each costs the centre for ever, so a hall that makes them up is not listened to. Of what is
+    passed over nothing is acknowledged: whoever has it sends it again, and in an hour it is taken.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, dict[str, float]] = {}
+
+    def take(self, hall: str, epoch: str, now: float) -> bool:
+        """Whether events of ``epoch`` are taken. ``now``: seconds of any steady clock."""
+        taken = self._taken.get(hall)
+        if taken is None:
+            if len(self._taken) >= MAX_SENDERS:  # names that somebody makes up
+                self._taken.clear()
+            taken = self._taken[hall] = {}
+        if epoch in taken:
+            return True
+        if len(taken) >= MAX_EPOCHS:
+            oldest = next(iter(taken))
+            if now - taken[oldest] < EPOCHS_SECONDS:
+                return False
+            del taken[oldest]
+        taken[epoch] = now
+        return True
 
 
 class Answers:
@@ -157,6 +189,7 @@ class Ingest:
         self._on_commit = on_commit
         self._on_retired = on_retired
         self._gaps = Gaps(random)
+        self._epochs = Epochs()
         self._retry = Backoff(random)
         self._answers = Answers(self._gaps.has_left)
         self._events: list[Received] = []
@@ -199,10 +232,11 @@ class Ingest:
             self._take_state(message)
         else:
             reading = read_events(message.topic, message.payload)
-            self._retired.difference_update(event.hall for event in reading.events)
-            self._events += reading.events
+            events = self._of_epochs_taken(reading.events)
+            self._retired.difference_update(event.hall for event in events)
+            self._events += events
             self._dead_letters += reading.dead_letters
-            for event in reading.events:
+            for event in events:
                 if event.fault is not None:
                     self.counters["faults"] += 1
                     self._seldom.say(
@@ -210,10 +244,24 @@ class Ingest:
                     )
                 elif event.event is None:
                     self.counters["unknown_types"] += 1
-            self._pending_bytes += _size(reading.events, reading.dead_letters)
+            self._pending_bytes += _size(events, reading.dead_letters)
         if self._is_full():
             self._room.clear()
         self._some.set()
+
+    def _of_epochs_taken(self, events: list[Received]) -> list[Received]:
+        now = self._monotonic()
+        taken = [event for event in events if self._epochs.take(event.hall, event.epoch, now)]
+        passed_over = len(events) - len(taken)
+        if passed_over:
+            self.counters["epochs_refused"] += passed_over
+            self._seldom.say(
+                logging.ERROR,
+                events[0].hall,
+                f"more than {MAX_EPOCHS} epochs within an hour, what is beyond is not taken. Is "
+                "its journal made anew at every start?",
+            )
+        return taken
 
     def _is_full(self) -> bool:
         pending = max(len(self._events), len(self._dead_letters))

@@ -1,6 +1,7 @@
 """Ingest over a session without a broker, into a real database."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from contract.documents import Ack, HallReport
 from contract.names import Presence
 from messaging.session import Message, SessionLost
 from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
+from tests.support.hall_events import ulid
 from tests.support.session import LocalSession
 
 TEXTS = envelopes(HallDay(2).whole(30), "hall-a")
@@ -98,6 +100,36 @@ async def test_what_is_pending_is_committed_together_and_answered_once(store: Sq
         assert bench.ingest.counters["events"] == 100
         assert bench.ingest.counters["commits"] < 10
         assert set(bench.committed) == {"hall-a"}
+
+
+async def test_a_hall_that_makes_epochs_up_is_not_listened_to_and_others_are(
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with at_work(store) as bench:
+        event = json.loads(TEXTS[0])
+        made_up = [
+            json.dumps(event | {"epoch": epoch, "id": f"{epoch}.1"})
+            for epoch in (ulid(n) for n in range(1, 400))
+        ]
+        send = bench.session.arrive
+        send("halls/hall-a/v1/backlog", backlog(made_up))
+        send("halls/hall-b/v1/backlog", backlog(envelopes(HallDay(2).whole(3), "hall-b")))
+        await bench.ack(lambda ack: ack.epoch == EPOCH)
+        positions = [each async for each in _streams(store)]
+        assert positions.count("hall-a") == ingest.MAX_EPOCHS
+        assert bench.ingest.counters["epochs_refused"] == len(made_up) - ingest.MAX_EPOCHS
+        # An hour later it is taken: whoever has it has sent it again.
+        bench.seconds = ingest.EPOCHS_SECONDS
+        send("halls/hall-a/v1/backlog", backlog(made_up[-1:]))
+        await bench.ack(lambda ack: ack.epoch == ulid(399))
+    assert caplog.text.count("more than 10 epochs within an hour") == 1
+
+
+async def _streams(store: SqliteStore) -> AsyncIterator[str]:
+    """The hall of each stream."""
+    async with store._db.execute("SELECT name FROM streams JOIN halls ON halls.id = hall") as rows:
+        async for (name,) in rows:
+            yield name
 
 
 async def test_a_hall_that_sends_nonsense_without_end_does_not_fill_the_log(
