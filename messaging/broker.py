@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from messaging.session import MAX_PACKET_BYTES
+from messaging.session import BROKER_PACKET_BYTES
 
 _PBKDF2_ITERATIONS = 1000
 """The passwords are machine-made secrets; more rounds would only slow down a whole network that
@@ -73,7 +73,7 @@ def render_config(config: BrokerConfig) -> str:
         "",
         "# Limits. Halls keep their events until the centre has them, so the broker may drop:",
         "# it is a wire, not a store.",
-        f"max_packet_size {MAX_PACKET_BYTES}",
+        f"max_packet_size {BROKER_PACKET_BYTES}",
         "max_inflight_messages 20",
         "max_queued_messages 10000",
         "max_queued_bytes 67108864",

@@ -50,8 +50,12 @@ INBOX = 10_000
 """Unread messages beyond which more are dropped: ``max_queued_messages`` of our broker."""
 INBOX_BYTES = 64 * 1024 * 1024
 """Likewise, in bytes of payload: ``max_queued_bytes``."""
-MAX_PACKET_BYTES = 1024 * 1024
-"""The largest MQTT packet that is taken, here and by our broker. Backlog batches stay below it."""
+BROKER_PACKET_BYTES = 1024 * 1024
+"""The largest MQTT packet that our broker takes. Backlog batches stay below it."""
+MAX_PACKET_BYTES = BROKER_PACKET_BYTES + 128 * 1024
+"""The largest that is taken here. A broker passes a packet on longer than it came: by the topic
+that was an alias, and by properties (each up to 64 KiB). One that is retained and could not be
+taken would end each new session."""
 READS_AT_ONCE = 100
 """Packets, before others have their turn at the event loop."""
 

@@ -8,8 +8,13 @@ from dataclasses import replace
 from typing import Literal
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from messaging.session import (
+    BROKER_PACKET_BYTES,
     MAX_PACKET_BYTES,
     ConnectRefused,
     Message,
@@ -83,8 +88,58 @@ async def test_a_message_beyond_the_brokers_limit_is_refused_before_it_ends_the_
 ) -> None:
     async with connect(broker.client("hall-a")) as hall:
         with pytest.raises(PublishRefused, match="larger than"):
-            await hall.publish("halls/hall-a/v1/events", bytes(MAX_PACKET_BYTES))
-        await hall.publish("halls/hall-a/v1/events", bytes(MAX_PACKET_BYTES - 100))
+            await hall.publish("halls/hall-a/v1/events", bytes(BROKER_PACKET_BYTES))
+        await hall.publish("halls/hall-a/v1/events", bytes(BROKER_PACKET_BYTES - 100))
+
+
+async def test_the_broker_is_told_how_large_a_packet_may_be() -> None:
+    """By MQTT 5, section 3.1.2.11.4: property 0x27 of CONNECT, four bytes."""
+    said = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        said.set_result(await reader.read(4096))
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(SessionLost):
+            async with connect(MqttConfig("127.0.0.1", port, "hall-a")):
+                pass
+        async with asyncio.timeout(20):
+            assert b"\x27" + MAX_PACKET_BYTES.to_bytes(4, "big") in await said
+
+
+@both_protocols
+async def test_a_packet_that_the_broker_makes_longer_ends_no_session(
+    broker: Broker, protocol: int
+) -> None:
+    """Published by a topic's alias it is as large as the broker takes, and longer on its way on."""
+    topic = "halls/hall-a/v1/state"
+    async with connect(broker.client("centre", protocol=protocol)) as centre:
+        await centre.subscribe("halls/+/v1/state")
+        await asyncio.to_thread(publish_by_alias, broker, topic, BROKER_PACKET_BYTES - 12)
+        messages = centre.messages()
+        assert (await next_message(messages)).payload == b"first"
+        if protocol == 311:  # with MQTT 5 as well, as far as the broker cares to pass it on
+            assert len((await next_message(messages)).payload) == BROKER_PACKET_BYTES - 12
+        await centre.publish("halls/hall-a/v1/ack", b"and goes on")
+
+
+def publish_by_alias(broker: Broker, topic: str, size: int) -> None:
+    client = Client(
+        CallbackAPIVersion.VERSION2, client_id="by-alias", protocol=MQTTProtocolVersion.MQTTv5
+    )
+    client.username_pw_set("hall-a", broker.users["hall-a"][0])
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        for name, payload in ((topic, b"first"), ("", bytes(size))):
+            alias = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            alias.TopicAlias = 1
+            client.publish(name, payload, qos=1, properties=alias).wait_for_publish(20)
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 @both_protocols

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from messaging.session import (
+    BROKER_PACKET_BYTES,
     INBOX,
-    MAX_PACKET_BYTES,
     UNCONFIRMED,
     Message,
     MqttConfig,
@@ -58,7 +58,7 @@ async def test_a_reader_who_answers_each_message_hears_the_broker_however_many_a
 async def test_who_reads_nothing_can_publish_and_holds_no_more_than_the_broker_may_send(
     broker: Broker, protocol: int
 ) -> None:
-    big = bytes(MAX_PACKET_BYTES - 100)
+    big = bytes(BROKER_PACKET_BYTES - 100)
     count = 2 * UNCONFIRMED
     async with (
         connect(broker.client("hall-a")) as hall,
