@@ -33,7 +33,10 @@ from contract.names import DeviceStatus, HallPhase, TicketState, WindowState
 
 _T = TypeVar("_T")
 
-MAX_DEAD_LETTERS = 10_000
+MAX_DEAD_LETTERS = 1_000
+"""Of one hall."""
+MAX_CONFLICTS = 10_000
+"""Likewise: events that are kept nowhere else."""
 MAX_EVENTS_OF_A_TICKET = 500
 """So many of one ticket have a meaning. Ours have ten or so; a hall that sends them without end
 must not make every commit slower for all."""
@@ -136,11 +139,12 @@ class SqliteStore:
     ) -> Committed:
         async with self._transaction():
             if dead_letters:
-                await self._keep_dead_letters(dead_letters, received_at)
+                await self._keep_dead_letters(dead_letters, received_at, conflict=False)
             streams = await self._streams_of(events)
             inserted, fresh, conflicts = await self._insert(events, streams)
             if conflicts:
-                await self._keep_dead_letters([_conflict(each) for each in conflicts], received_at)
+                letters = [_conflict(each) for each in conflicts]
+                await self._keep_dead_letters(letters, received_at, conflict=True)
             await self._project(fresh)
             for stream in streams.values():
                 await self._advance(stream)
@@ -163,15 +167,24 @@ class SqliteStore:
             await self._db.execute("UPDATE halls SET in_service = 0 WHERE name = ?", (hall,))
 
     async def _keep_dead_letters(
-        self, dead_letters: Sequence[DeadLetter], received_at: str
+        self, dead_letters: Sequence[DeadLetter], received_at: str, *, conflict: bool
     ) -> None:
+        """The newest of each hall stay, so many conflicts and so many others."""
+        halls = [topics.hall_of(each.topic) or "" for each in dead_letters]
         await self._db.executemany(
-            "INSERT INTO dead_letters (received_at, topic, reason, payload) VALUES (?, ?, ?, ?)",
-            [(received_at, each.topic, each.reason, each.payload) for each in dead_letters],
+            "INSERT INTO dead_letters (received_at, topic, reason, payload, hall, conflict)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (received_at, each.topic, each.reason, each.payload, hall, conflict)
+                for each, hall in zip(dead_letters, halls, strict=True)
+            ],
         )
-        await self._db.execute(
-            "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?",
-            (MAX_DEAD_LETTERS,),
+        bound = MAX_CONFLICTS if conflict else MAX_DEAD_LETTERS
+        await self._db.executemany(
+            "DELETE FROM dead_letters WHERE hall = ?1 AND conflict = ?2 AND id <="
+            " (SELECT id FROM dead_letters WHERE hall = ?1 AND conflict = ?2"
+            " ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+            [(hall, conflict, bound) for hall in sorted(set(halls))],
         )
 
     async def _streams_of(self, events: Sequence[Received]) -> dict[tuple[str, str], _Stream]:

@@ -6,7 +6,9 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import date
+from importlib import resources
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -258,11 +260,49 @@ async def test_an_unknown_hall_has_no_facts(store: SqliteStore) -> None:
 
 
 async def test_dead_letters_are_kept_and_bounded(store: SqliteStore) -> None:
-    letters = [DeadLetter("halls/x/v1/events", b"%d" % n, "bad") for n in range(6000)]
+    letters = [DeadLetter("halls/x/v1/events", b"%d" % n, "bad") for n in range(600)]
     await store.commit([], letters, NOW)
-    assert await store.totals() == (0, 6000)
+    assert await store.totals() == (0, 600)
     await store.commit([], letters, NOW)
     assert await store.totals() == (0, MAX_DEAD_LETTERS)
+    assert (await dead_letters(store))[-1] == ("halls/x/v1/events", "bad", b"599")
+
+
+async def test_rubbish_pushes_out_neither_another_halls_letters_nor_events_of_a_conflict(
+    store: SqliteStore,
+) -> None:
+    await store.commit([], [DeadLetter("halls/hall-b/v1/events", b"b", "bad")], NOW)
+    events = received(HallDay(1).whole(2))
+    await store.commit(events, [], NOW)
+    other = received([*HallDay(1).whole(1), *HallDay(1).close()])
+    conflicts = (await store.commit(other, [], NOW)).conflicts
+    assert conflicts
+    rubbish = [DeadLetter("halls/hall-a/v1/events", b"{}", "bad")] * 500
+    for _ in range(5):
+        await store.commit([], rubbish, NOW)
+    kept = [payload for _, _, payload in await dead_letters(store)]
+    assert b"b" in kept
+    assert {each.body.encode() for each in conflicts} <= set(kept)
+    assert kept.count(b"{}") == MAX_DEAD_LETTERS
+
+
+async def test_a_file_of_version_2_opens_with_its_dead_letters(tmp_path: Path) -> None:
+    path = tmp_path / "centre.db"
+    schema = resources.files("cloud_sync") / "schema"
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        for number in (1, 2):
+            old.executescript((schema / f"{number:04}.sql").read_text(encoding="utf-8"))
+        old.execute("PRAGMA user_version = 2")
+        old.execute(
+            "INSERT INTO dead_letters (received_at, topic, reason, payload)"
+            " VALUES ('then', 'halls/x/v1/events', 'bad', x'00')"
+        )
+    store = await SqliteStore.open(path)
+    try:
+        await store.commit([], [DeadLetter("halls/x/v1/events", b"now", "bad")], NOW)
+        assert [payload for _, _, payload in await dead_letters(store)] == [b"\0", b"now"]
+    finally:
+        await store.close()
 
 
 async def test_a_failed_commit_leaves_nothing_and_the_next_one_works(tmp_path: Path) -> None:
