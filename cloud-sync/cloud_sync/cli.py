@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sqlite3
 import sys
@@ -13,7 +14,7 @@ from cloud_sync import __version__
 from cloud_sync.config import EXAMPLE, ConfigInvalid, SyncConfig, load
 from cloud_sync.service import run
 from cloud_sync.store.errors import StoreError, explained
-from cloud_sync.store.sqlite import SqliteStore
+from cloud_sync.store.sqlite import SqliteStore, newest_dead_letters
 from cloud_sync.web import CannotListen
 
 EXIT_OK = 0
@@ -44,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nA file that is right:\n\n" + EXAMPLE, file=sys.stderr)
         return EXIT_CONFIG
     try:
-        return options.command(config)  # type: ignore[no-any-return]
+        code: int = options.command(config, options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # "| head" has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
     except sqlite3.Error as error:
         print(f"nowserving-sync: {explained(error, config.store.path)}", file=sys.stderr)
         return EXIT_FAILED
@@ -54,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ExceptionGroup as group:
         logging.critical("a part of the centre failed, so all of it stops", exc_info=group)
         return EXIT_FAILED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
             _rebuild,
             "derive everything anew from the raw events (stop the service first)",
         ),
+        (
+            "dead-letters",
+            _dead_letters,
+            "print what halls sent and has no place, and why; also while the service runs",
+        ),
     ):
         each = commands.add_parser(name, help=text, description=text)
         each.add_argument(
@@ -92,10 +103,21 @@ def _parser() -> argparse.ArgumentParser:
             help=f"the centre's TOML file (default: {DEFAULT_CONFIG})",
         )
         each.set_defaults(command=command)
+    dead = commands.choices["dead-letters"]
+    dead.add_argument("--hall", metavar="HALL", help="of this hall only (default: of all)")
+    dead.add_argument(
+        "--last", type=_count, default=20, metavar="N", help="how many messages (default: 20)"
+    )
     return parser
 
 
-def _run(config: SyncConfig) -> int:
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
+    return int(text)
+
+
+def _run(config: SyncConfig, _: argparse.Namespace) -> int:
     asyncio.run(_run_until_told_to_stop(config))
     return EXIT_OK
 
@@ -107,7 +129,7 @@ async def _run_until_told_to_stop(config: SyncConfig) -> None:
     await run(config, stop)
 
 
-def _check(config: SyncConfig) -> int:
+def _check(config: SyncConfig, _: argparse.Namespace) -> int:
     print(
         f"good: broker {config.mqtt.host}:{config.mqtt.port}, database {config.store.path}, "
         f"page http://{config.page.host}:{config.page.port}/"
@@ -115,7 +137,7 @@ def _check(config: SyncConfig) -> int:
     return EXIT_OK
 
 
-def _rebuild(config: SyncConfig) -> int:
+def _rebuild(config: SyncConfig, _: argparse.Namespace) -> int:
     async def rebuild() -> int:
         store = await SqliteStore.open(config.store.path)
         try:
@@ -126,6 +148,23 @@ def _rebuild(config: SyncConfig) -> int:
     count = asyncio.run(rebuild())
     print(f"rebuilt from {count} {'event' if count == 1 else 'events'}")
     return EXIT_OK
+
+
+_SHOWN_BYTES = 200
+"""Of a payload, to see what it is; the database keeps more."""
+
+
+def _dead_letters(config: SyncConfig, options: argparse.Namespace) -> int:
+    letters = newest_dead_letters(config.store.path, options.last, options.hall)
+    for received_at, topic, reason, payload in letters:
+        print(f"{received_at[:19]}  {_plain(topic)}: {_plain(reason)}")
+        print(f"    {payload[:_SHOWN_BYTES]!r}{' …' if len(payload) > _SHOWN_BYTES else ''}")
+    return EXIT_OK
+
+
+def _plain(text: str) -> str:
+    """Strangers wrote it: nothing of it may command the terminal."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 if __name__ == "__main__":

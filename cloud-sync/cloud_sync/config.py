@@ -224,8 +224,18 @@ def _folder(document: dict[str, Any]) -> Iterator[str]:
 
 def _one_port_for_two(document: dict[str, Any]) -> Iterator[str]:
     """The page is served on one, and tells browsers to find the broker on the other."""
-    page = document.get("page")
-    if not isinstance(page, dict) or "websocket_url" in page:
+    page, mqtt = document.get("page"), document.get("mqtt")
+    if not isinstance(page, dict):
+        return
+    if isinstance(mqtt, dict) and mqtt.get("host") in {"127.0.0.1", "localhost", "::1"}:
+        for key in ("port", "websocket_port"):
+            port = page.get(key, Page.model_fields[key].default)
+            if port == mqtt.get("port", Mqtt.model_fields["port"].default):
+                yield (
+                    f"page.{key}: {port} is the port of the broker on this machine (mqtt.port); "
+                    f"give it another one, for example: {key} = {Page.model_fields[key].default}"
+                )
+    if "websocket_url" in page:
         return
     ports = [page.get(key, Page.model_fields[key].default) for key in ("port", "websocket_port")]
     if ports[0] == ports[1]:

@@ -64,6 +64,7 @@ async def test_a_hand_takes_a_number_calls_it_serves_it_and_rates_it(tmp_path: P
             ("finish", "欢迎光临"),
         ]:
             hall.perform({"do": "press", "at": "caller-1", "key": key})
+            await until(hall, lambda seen: lamp(seen["windows"][0]["caller"], "accepted"))
             await until(hall, lambda seen, shown=shown: screen(seen, 1).startswith(shown))  # type: ignore[misc]
             # No finger is quicker than this; two keys within a tenth of a second are an elbow.
             await until(hall, lambda seen: not lamp(seen["windows"][0]["caller"], "accepted"))

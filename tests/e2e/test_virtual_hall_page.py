@@ -58,6 +58,12 @@ class Visitor:
             arg=f"{where} [data-lamp={lamp}]",
         )
 
+    async def sees_accepted(self, window: int) -> None:
+        """The caller's lamp has answered, and is out again: no hand presses another key sooner."""
+        lamp = f"[data-window='{window}'] .caller"
+        await self.sees_lit(lamp, "accepted")
+        await expect(self.lamp(lamp, "accepted")).not_to_have_class(re.compile("lit"))
+
     def fault(self, name: str) -> Locator:
         return self.page.locator(f"[data-fault={name}]")
 
@@ -105,11 +111,14 @@ async def test_a_press_becomes_paper_a_call_and_a_rating(
 
         await visitor.reads(1, "窗口关闭")
         await visitor.key("caller-1", "sign_on").click()
+        await visitor.sees_accepted(1)
         await visitor.reads(1, "等候1人")
         await visitor.key("caller-1", "call_next").click()
+        await visitor.sees_accepted(1)
         await visitor.reads(1, f"{number} 请到1号窗口")
         await expect(page.locator("#live")).to_contain_text(number)
         await visitor.key("caller-1", "start").click()
+        await visitor.sees_accepted(1)
         await visitor.reads(1, f"{number} 正在办理")
         await visitor.key("caller-1", "finish").click()
         booth = "[data-window='1'] .evaluator"
@@ -135,8 +144,10 @@ async def test_everything_can_be_done_by_keyboard(hall: VirtualHall, browser: Br
         await page.keyboard.press("2")
         await expect(page.locator("[data-window='2']")).to_have_class(re.compile("chosen"))
         await page.keyboard.press("g")
+        await visitor.sees_accepted(2)
         await visitor.reads(2, "等候1人")
         await page.keyboard.press("c")
+        await visitor.sees_accepted(2)
         await visitor.reads(2, f"{number} 请到2号窗口")
 
         # A focused key is held as long as Space is.

@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import astuple, dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -476,6 +476,25 @@ class SqliteStore:
     async def _see(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Within a snapshot."""
         return list(await self._reader.execute_fetchall(sql, values))
+
+
+def newest_dead_letters(
+    path: Path, count: int, hall: str | None
+) -> list[tuple[str, str, str, bytes]]:
+    """The last ``count`` of a hall, or of all, oldest first: (time received, topic, reason,
+    beginning of the payload).
+
+    Read-only; may run while the service works. Raises ``StoreError`` and ``sqlite3.Error``.
+    """
+    if not path.is_file():
+        raise StoreError(f"there is no file {path}")
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        rows = connection.execute(
+            "SELECT received_at, topic, reason, payload FROM dead_letters"
+            " WHERE ?1 IS NULL OR hall = ?1 ORDER BY id DESC LIMIT ?2",
+            (hall, count),
+        ).fetchall()
+    return list(reversed(rows))
 
 
 def _prepare(path: Path) -> None:

@@ -123,6 +123,23 @@ def test_the_page_and_the_broker_can_not_have_one_port(tmp_path: Path, page: str
     assert load(write(tmp_path, text + elsewhere)).page.websocket_url is not None
 
 
+@pytest.mark.parametrize(
+    ("mqtt", "page", "key"),
+    [
+        ("port = 8090", "port = 8090", "page.port"),
+        ("port = 9001", "port = 8090", "page.websocket_port"),
+        ("port = 9001", 'websocket_url = "wss://x.example/mqtt"\nport = 9001', "page.port"),
+    ],
+)
+def test_the_page_can_not_have_the_port_of_a_broker_on_this_machine(
+    tmp_path: Path, mqtt: str, page: str, key: str
+) -> None:
+    text = '[mqtt]\nhost = "{host}"\n' + mqtt + f'\n[store]\npath = "x"\n[page]\n{page}\n'
+    with pytest.raises(ConfigInvalid, match=rf"{key}: \d+ is the port of the broker"):
+        load(write(tmp_path, text.replace("{host}", "127.0.0.1")))
+    load(write(tmp_path, text.replace("{host}", "mqtt.example.com")))
+
+
 @pytest.mark.parametrize("name", ["halls.example.com:80", "HALLS", "a b", "-", "x/y", ""])
 def test_a_name_of_the_page_is_one(tmp_path: Path, name: str) -> None:
     text = f'[mqtt]\nhost = "h"\n[store]\npath = "x"\n[page]\nnames = ["{name}"]\n'
