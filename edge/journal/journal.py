@@ -472,6 +472,7 @@ class Journal:
                 log.warning("the uplink's cursor is not on disk, it will send again: %s", error)
             try:
                 if not self.was_put_back:
+                    self._files.look()
                     await self._renew_life()
             except JournalError as error:
                 log.warning("a copy made since the start can't be told from it: %s", error)

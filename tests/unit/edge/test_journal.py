@@ -581,6 +581,21 @@ async def test_nothing_is_written_to_what_nobody_would_find_again(
         pass
 
 
+async def test_a_lock_that_was_removed_in_use_makes_no_old_copy_of_the_journal(
+    tmp_path: Path,
+) -> None:
+    """Neither a stop nor a kill may exchange the life in one of the two files alone."""
+    path = tmp_path / "journal.db"
+    async with journal_at(path) as journal:
+        await journal.append([device()])
+        remove_its_lock(path)
+        with pytest.raises(JournalMissing):
+            await journal.check()
+    async with journal_at(path) as journal:
+        assert journal.position == 1
+        assert not journal.was_put_back
+
+
 @pytest.mark.parametrize("lived", [False, True])
 async def test_a_first_day_whose_write_ahead_log_is_lost_is_an_old_copy(
     tmp_path: Path, lived: bool
