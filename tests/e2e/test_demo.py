@@ -214,7 +214,7 @@ async def test_a_daemon_that_accepts_ratings_and_forgets_them_is_found_out(tmp_p
     assert code == 1, said
     assert re.search("accepted and not journaled: .*satisfied at evaluator-", said)
     figures = json.loads(out.splitlines()[-1])
-    assert figures["finished"] > figures["rated"] == figures["presses_unanswered"] == 0
+    assert figures["finished"] > figures["rated"] == 0
 
 
 async def test_a_daemon_that_refuses_everything_is_found_out(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ async def test_a_daemon_that_refuses_everything_is_found_out(tmp_path: Path) -> 
     assert code == 1, err
     assert "no ticket was issued" in err
     figures = json.loads(out.splitlines()[-1])
-    assert figures["presses"] > figures["presses_unanswered"] == figures["issued"] == 0
+    assert figures["presses"] > figures["issued"] == 0
 
 
 def presses_in(status: str) -> int:
