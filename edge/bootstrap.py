@@ -163,12 +163,16 @@ class Hall:
         await wind_up_removed_services(self._controller)
         await self._days.check()
         if self._journal.was_put_back:
-            await self._leave_out_numbers()
+            if not await self._leave_out_numbers():
+                raise CannotStart(
+                    "the journal is an old copy that was put back, and the numbers that may be on "
+                    "somebody's paper can't be left out: see above"
+                )
             await self._journal.settle()
 
-    async def _leave_out_numbers(self, lost_events: int = 0) -> None:
+    async def _leave_out_numbers(self, lost_events: int = 0) -> bool:
         since = self._journal.ended_at
-        await leave_out_numbers(self._controller, self._clock.now(), since, lost_events)
+        return await leave_out_numbers(self._controller, self._clock.now(), since, lost_events)
 
     async def _serve(self, stop: asyncio.Event, writer: "asyncio.Task[None]") -> None:
         """Everything that works side by side. One that fails ends all: a half hall is no hall, and

@@ -28,8 +28,9 @@ EVENTS_PER_TICKET = 2
 
 async def leave_out_numbers(
     controller: Controller, now: Moment, since: datetime, lost_events: int = 0
-) -> None:
-    """Leave out the numbers that may have been issued on the days that are not over.
+) -> bool:
+    """Leave out the numbers that may have been issued on the days that are not over; whether it is
+    done, and on the disk.
 
     ``since``: the copy's last event. ``lost_events``: so many more the centre has, at least.
     """
@@ -42,7 +43,7 @@ async def leave_out_numbers(
         outcome = await controller.record(event)
         if isinstance(outcome, Refusal):
             log.critical("numbers that may be on somebody's paper can't be left out: %s", outcome)
-            return
+            return False
         numbers = ", ".join(f"{run.prefix}{run.first} to {run.prefix}{run.last}" for run in runs)
         log.critical(
             "the journal is an old copy that was put back: on %s nobody gets %s, for they may be "
@@ -51,6 +52,7 @@ async def leave_out_numbers(
             day,
             numbers,
         )
+    return True
 
 
 def count_left_out(seconds: float, lost_events: int) -> int:

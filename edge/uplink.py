@@ -83,14 +83,14 @@ class Uplink:
         mqtt: MqttConfig,
         state_document: Callable[[], HallReport],
         submit: Submit,
-        on_old_copy: Callable[[int], Awaitable[None]],
+        on_old_copy: Callable[[int], Awaitable[bool]],
         clock: Clock,
         random: Random,
         heartbeat_seconds: float = 15.0,
         pace: Pace | None = None,
     ) -> None:
         """``on_old_copy(lost_events)``: the centre knows so many events, at most, that this journal
-        has lost; it has begun a new epoch."""
+        has lost; whether what follows from that is done, and a new epoch may begin."""
         self._hall = hall
         self._journal = journal
         self._mqtt = mqtt
@@ -330,8 +330,10 @@ class Uplink:
             "what happened between the copy and its return, the centre alone knows",
             discovery,
         )
+        # The numbers first: what ends between the two is found out again by the next connection.
+        if not await self._on_old_copy(max(0, discovery.seq - self._journal.acked)):
+            return
         self._epochs_left.add(self._journal.epoch)
-        lost_events = max(0, discovery.seq - self._journal.acked)
         try:
             await self._journal.start_new_epoch()
         except JournalError as error:  # the next connection finds it out again
@@ -340,7 +342,6 @@ class Uplink:
         self._counts["new_epochs"] += 1
         self._new_epoch_at = asyncio.get_running_loop().time()
         self._outbox = self._new_outbox(perhaps_sent=0)
-        await self._on_old_copy(lost_events)
 
     def _new_outbox(self, perhaps_sent: int) -> Outbox:
         return Outbox(acked=self._journal.acked, perhaps_sent=perhaps_sent, pace=self._pace)

@@ -41,9 +41,12 @@ BUSY_SECONDS = 0.2
 _MARK = "There is a journal beside this file. Where it is lost, remove this file to begin anew."
 NOT_LIVED_YET = ""
 SALVAGED = "salvaged"
-"""The lives of a new file, and of one that is to follow another: see ``Companion``."""
-_COMPANION_BYTES = 256
-"""Written at once and never shortened: whoever finds it after a power cut finds all or nothing."""
+UNSETTLED = "unsettled"
+"""The lives of a new file, and of none (an old copy was found, and what follows from that is not
+done), and how that of one begins which is to follow another: see ``Companion``."""
+_COMPANION_BYTES = 480
+_FLOOR_BYTES = 32
+"""Written at once and never shortened: after a power cut each is found whole, or as it was."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,15 @@ class Companion:
     """Of the journal's file."""
     lives: tuple[str, ...]
     """Names that its present life may have: two while one is being exchanged for the other."""
+    position: int
+    """It has so many events, at least."""
+    salvage: str = ""
+    """The salvaged file that it was last: a second time it is an old copy."""
 
     def to_bytes(self) -> bytes:
         lives = [f"life {life or '-'}" for life in self.lives]
-        text = "\n".join([_MARK, f"inode {self.inode}", *lives])
-        return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n"
+        text = "\n".join([_MARK, f"inode {self.inode}", *lives, f"salvage {self.salvage or '-'}"])
+        return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n" + _floor(self.position)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self | None:
@@ -66,9 +73,20 @@ class Companion:
         text = content.decode("ascii", errors="replace")
         inode = re.search(r"^inode ([0-9]+)$", text, re.MULTILINE)
         lives = re.findall(r"^life (-|[0-9a-z]+) *$", text, re.MULTILINE)
+        salvage = re.search(r"^salvage ([0-9a-z]+) *$", text, re.MULTILINE)
+        position = re.search(r"^position ([0-9]+) *$", text, re.MULTILINE)
         if not inode or not lives:
             return None
-        return cls(int(inode[1]), tuple(life.replace("-", NOT_LIVED_YET) for life in lives))
+        return cls(
+            inode=int(inode[1]),
+            lives=tuple(life.replace("-", NOT_LIVED_YET) for life in lives),
+            position=int(position[1]) if position else 0,
+            salvage=salvage[1] if salvage else "",
+        )
+
+
+def _floor(position: int) -> bytes:
+    return b"position %020d\n" % position
 
 
 @dataclass(frozen=True)
@@ -121,7 +139,13 @@ class FileLock:
 
     def companion(self) -> Companion | None:
         """What it knows of the journal; ``None`` where there was none, or it can't be read."""
-        return Companion.from_bytes(os.pread(self._fd, _COMPANION_BYTES, 0))
+        return Companion.from_bytes(os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES, 0))
+
+    def raise_floor(self, position: int) -> None:
+        """The journal has so many events on its disk. Not synced: a kill loses nothing of it, and a
+        power cut the last half minute."""
+        with suppress(OSError):
+            os.pwrite(self._fd, _floor(position), _COMPANION_BYTES)
 
     def remember(self, companion: Companion) -> None:
         """From now on a journal that is not there is a loss, and another one is a copy. Raises
@@ -136,7 +160,7 @@ class FileLock:
     def put_back(self) -> None:
         """The file was removed with the journal, perhaps: who starts next must know that there was
         one. What can't be done for that now can't be helped."""
-        content = os.pread(self._fd, _COMPANION_BYTES, 0)
+        content = os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES, 0)
         with suppress(OSError):
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:

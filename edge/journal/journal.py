@@ -29,6 +29,7 @@ from edge.journal.database import (
     NOT_LIVED_YET,
     PRAGMAS,
     SALVAGED,
+    UNSETTLED,
     Companion,
     Contents,
     FileLock,
@@ -110,7 +111,10 @@ class Journal:
         self.counters: Counter[str] = Counter()
         self._file_lock = lock
         self._files = _Files(path, lock)
+        self._position = contents.position
         self._life = contents.life
+        known = lock.companion()
+        self._salvage = known.salvage if known else ""
         self.was_put_back = self._is_copy()
         """It is an old copy, or came from elsewhere: see ``edge.old_copy``. Until ``settle``."""
         self.ended_at = _LONG_AGO
@@ -118,7 +122,6 @@ class Journal:
         self._database = database
         self._new_epoch = new_epoch
         self._base = contents.base
-        self._position = contents.position
         self._acked = self._acked_on_disk = contents.acked
         self._acked_written_at = asyncio.get_running_loop().time()
         self._one_writer = asyncio.Lock()
@@ -143,7 +146,9 @@ class Journal:
         journal = cls(path, lock, database, contents, new_epoch)
         try:
             journal.ended_at = await journal._newest_at()
-            if not journal.was_put_back:
+            if journal.was_put_back:
+                journal._remember(UNSETTLED)  # whatever is written to it until then
+            else:
                 await journal._renew_life()
             journal._files.look()
         except BaseException:
@@ -156,12 +161,17 @@ class Journal:
     def _is_copy(self) -> bool:
         """Whether the file beside knows another journal than this: its life is another, or it is
         the same in another file. (What a salvage has made is to follow another.)"""
-        if self._life == SALVAGED:
-            return False
         known = self._file_lock.companion()
+        salvaged = self._life.startswith(SALVAGED)
         if known is None:
-            return self._life != NOT_LIVED_YET
-        return self._life not in known.lives or known.inode != self._files.inode
+            return self._life != NOT_LIVED_YET and not salvaged
+        if salvaged and self._life not in known.lives:
+            return self._life == known.salvage
+        return (
+            self._life not in known.lives
+            or self._files.inode != known.inode
+            or self._position < known.position
+        )
 
     async def _newest_at(self) -> datetime:
         async for _, event in self.events_since(self._position - 1):
@@ -181,13 +191,17 @@ class Journal:
         """Make whatever copies there are of this file into old ones."""
         before, life = self._life, secrets.token_hex(16)
         self._remember(before, life)
+        if before.startswith(SALVAGED):
+            self._salvage = before
         await self._run("UPDATE journal SET life = ?", (life,))
         self._life = life
         self._remember(life)
 
     def _remember(self, *lives: str) -> None:
         try:
-            self._file_lock.remember(Companion(self._files.inode, lives))
+            self._file_lock.remember(
+                Companion(self._files.inode, lives, self._position, self._salvage)
+            )
         except OSError as error:
             raise JournalFull(
                 f"{self._file_lock.path} can't be written: {error.strerror}. Make room on its disk"
@@ -225,6 +239,7 @@ class Journal:
                 rows = [self._row(event, self.head + n) for n, event in enumerate(events, start=1)]
                 await self._insert(pydantic_core.to_json(rows).decode())
                 self._position += len(events)
+                self._file_lock.raise_floor(self._position)
             return self._position
 
     async def _insert(self, rows: str) -> None:
@@ -467,16 +482,21 @@ class Journal:
             if self._closed:
                 return
             try:
-                await self._write_acked()
-            except JournalError as error:
-                log.warning("the uplink's cursor is not on disk, it will send again: %s", error)
-            try:
-                if not self.was_put_back:
-                    self._files.look()
-                    await self._renew_life()
-            except JournalError as error:
-                log.warning("a copy made since the start can't be told from it: %s", error)
-            await self._close()
+                await self._write_what_is_left()
+            finally:
+                await self._close()
+
+    async def _write_what_is_left(self) -> None:
+        try:
+            await self._write_acked()
+        except JournalError as error:
+            log.warning("the uplink's cursor is not on disk, it will send again: %s", error)
+        try:
+            if not self.was_put_back:
+                self._files.look()
+                await self._renew_life()
+        except JournalError as error:
+            log.warning("a copy made since the start can't be told from it: %s", error)
 
     async def _close(self) -> None:
         self._closed = True

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from secrets import token_hex
 
 from pydantic import ValidationError
 
@@ -152,7 +153,7 @@ class _Salvage:
             if not continues:
                 self._empty_guards("at_window", "clerk_at")
             left_out = self._spend_numbers(gaps)
-            introduce(self.new, contents.hall, self.epoch, base, SALVAGED)
+            introduce(self.new, contents.hall, self.epoch, base, SALVAGED + token_hex(16))
         events = self._one("SELECT count(*) FROM events")
         return Salvage(
             self.source, self.target, events, tuple(gaps), events - base, continues, left_out

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 
 from contract.commands import ConfirmPrint, IssueTicket, Refusal, SignOn
 from contract.documents import HallReport
-from contract.events import HallEvent
+from contract.events import HallEvent, NumbersLeftOut
 from contract.names import ServiceId
-from edge.bootstrap import Hall, restore
+from edge.bootstrap import CannotStart, Hall, restore
 from edge.clock import ManualClock
 from edge.config import HallConfig, load
 from edge.controller import Controller, EventLog
+from edge.journal.errors import JournalError
 from edge.journal.journal import Journal
 from edge.queue.estimate import QueueLength
 from edge.queue.plan import WaitEstimate
@@ -106,6 +108,37 @@ async def test_many_idle_windows_ask_for_one_estimate_of_each_service(
         assert asked == ["payment"]
         stop.set()
         await running
+
+
+class LogWithoutRoom:
+    """Refuses that numbers are left out, as a journal does that somebody holds in that moment."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    async def append(self, events: Sequence[HallEvent]) -> int:
+        if any(isinstance(event, NumbersLeftOut) for event in events):
+            raise JournalError("it is held by another program")
+        return await self.journal.append(events)
+
+
+async def test_a_hall_does_not_open_on_an_old_copy_whose_numbers_can_not_be_left_out(
+    tmp_path: Path,
+) -> None:
+    config = config_in(tmp_path)
+    async with journal_of(config) as journal:
+        await journal.append([device()])
+        copy = config.journal.path.with_name("copy")
+        with closing(sqlite3.connect(config.journal.path)) as source:
+            source.execute("VACUUM INTO ?", (str(copy),))
+    config.journal.path.write_bytes(copy.read_bytes())
+    async with journal_of(config) as journal:
+        controller = await controller_of(config, journal, LogWithoutRoom(journal))
+        hall = Hall(config, ManualClock(START), journal, controller)
+        with pytest.raises(CannotStart, match="can't be left out"):
+            await hall.run(asyncio.Event())
+    async with journal_of(config) as journal:
+        assert journal.was_put_back, "the next start does it"
 
 
 class DyingLog:

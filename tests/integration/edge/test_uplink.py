@@ -140,6 +140,9 @@ class Hall:
         self.clock = ManualClock(START)
         self.commands: list[Command] = []
         self.lost_events: list[int] = []
+        self.epochs_then: list[str] = []
+        self.refuses_old_copy = 0
+        """So many times, as a journal that is held does."""
         """As often as the centre had events that the journal had not, so many."""
         self.written = 0
         self.new_epoch = epochs()
@@ -148,8 +151,10 @@ class Hall:
         self.bug: Exception | None = None
         """What goes wrong when the hall is asked how it is."""
 
-    async def on_old_copy(self, lost_events: int) -> None:
+    async def on_old_copy(self, lost_events: int) -> bool:
         self.lost_events.append(lost_events)
+        self.epochs_then.append(self.journal.epoch)
+        return len(self.lost_events) > self.refuses_old_copy
 
     async def submit(self, command: Command) -> Sequence[HallEvent] | Refusal:
         self.commands.append(command)
@@ -538,6 +543,7 @@ async def test_a_journal_put_back_from_an_old_copy_sends_what_is_new_under_a_new
         await centre.until(hall.all_acked)
         old_epoch = hall.journal.epoch
     hall.path.write_bytes(copy)
+    hall.refuses_old_copy = 1
     async with hall.running():
         # More than the centre has, before it can tell: the connection takes longer than this.
         await hall.journal.append([device(f"after the return {n}") for n in range(90)])
@@ -549,7 +555,9 @@ async def test_a_journal_put_back_from_an_old_copy_sends_what_is_new_under_a_new
         hall.uplink.notify()
         await centre.until(lambda: hall.all_acked() and hall.journal.head == 91)
         assert hall.uplink.counters()["uplink_new_epochs"] == 1
-        assert hall.lost_events == [50]
+        # The first time they could not be left out: no epoch begins then, and it is tried again.
+        assert hall.lost_events == [50, 50]
+        assert hall.epochs_then == [old_epoch, old_epoch], "a crash between must not forget them"
     assert centre.details == [*(f"after the return {n}" for n in range(90)), "and goes on"]
     # What the centre knew before is untouched.
     assert centre.seq(old_epoch) == 150

@@ -35,6 +35,7 @@ from edge.journal import (
     Snapshot,
 )
 from edge.journal.database import FileLock, check_all, connect
+from edge.journal.salvage import salvage
 from tests.support.hall_events import (
     HALL,
     called,
@@ -710,6 +711,48 @@ async def test_a_copy_that_was_put_back_is_told_from_the_journal_until_it_is_set
         assert not journal.was_put_back
     async with journal_at(path) as journal:
         assert not journal.was_put_back
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_copy_of_the_same_run_that_is_written_over_the_file_after_a_kill_is_told(
+    tmp_path: Path, settled: bool
+) -> None:
+    """The life and the inode are the same; only the floor knows that there was more."""
+    path, copy = tmp_path / "journal.db", tmp_path / "copy"
+    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
+    await journal.append([device("in the copy")])
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    await journal.append([device("behind it")])
+    await journal._close()  # without what a clean stop writes
+    for file in tmp_path.glob("journal.db-*"):
+        file.unlink()
+    put_back_in_place(copy, path)
+    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
+    assert journal.was_put_back
+    await journal.append([device("at the start")])
+    if settled:
+        await journal.settle()
+    await journal._close()
+    async with journal_at(path) as journal:
+        assert journal.was_put_back is not settled
+
+
+async def test_a_salvaged_file_follows_another_once_and_is_a_copy_the_second_time(
+    tmp_path: Path,
+) -> None:
+    path, salvaged = tmp_path / "journal.db", tmp_path / "salvaged.db"
+    async with journal_at(path) as journal:
+        await journal.append([device()])
+    salvage(path, salvaged, new_epoch=epochs())
+    kept = salvaged.read_bytes()
+    salvaged.rename(path)
+    async with journal_at(path) as journal:
+        assert not journal.was_put_back
+        await journal.append([device()])
+    path.write_bytes(kept)
+    async with journal_at(path) as journal:
+        assert journal.was_put_back
 
 
 async def test_a_journal_that_goes_on_after_a_kill_is_no_copy(tmp_path: Path) -> None:

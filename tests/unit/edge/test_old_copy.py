@@ -89,6 +89,19 @@ async def test_the_events_alone_tell_what_was_left_out() -> None:
     assert apply(before, event) == hall.state
 
 
+async def test_numbers_that_the_journal_refuses_are_not_taken_for_left_out() -> None:
+    hall = a_hall("a")
+    memory = MemoryLog()
+    memory.full = True
+    controller = Controller(hall.plan, hall.state, 0, memory, ManualClock(MORNING))
+    writer = asyncio.create_task(controller.run())
+    assert not await leave_out_numbers(controller, hall.now, hall.now.wall)
+    memory.full = False
+    assert await leave_out_numbers(controller, hall.now, hall.now.wall)
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+
+
 async def test_a_day_that_is_not_open_yet_begins_behind_what_was_left_out() -> None:
     hall = Hall(make_plan({1: "ab"}), day_is_open=False)
     state = HallState()
