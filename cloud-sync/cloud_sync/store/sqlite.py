@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import astuple, dataclass, fields
@@ -45,8 +45,6 @@ _APPLICATION_ID = 0x4E536331
 """As in the first schema."""
 _VARIABLES = 500
 """Placeholders in one statement; SQLite's own limit is higher in every version."""
-_OF_HALL = "+stream IN (SELECT id FROM streams WHERE hall = ?) AND fault IS NULL"
-"""The plus: to look at the ticket's events one by one, not once for each stream of its hall."""
 
 
 _PRAGMAS = (
@@ -312,37 +310,26 @@ class SqliteStore:
         self, hall_id: int, tickets: Sequence[str], have: dict[tuple[int, int], HallEvent]
     ) -> list[TicketRow]:
         """These tickets from their events; ``have`` saves reading what was just read."""
-        subjects = [f"ticket/{ticket}" for ticket in tickets]
-        endless = await self._endless(subjects)
-        others = [subject for subject in subjects if subject not in endless]
         rows = await self._all(
-            "SELECT stream, seq, type, body FROM events INDEXED BY events_of_subject"  # noqa: S608
-            f" WHERE subject IN ({_marks(others)}) AND {_OF_HALL} ORDER BY stream, seq",
-            (*others, hall_id),
+            _events_of_tickets(len(tickets)),
+            (
+                *(f"ticket/{ticket}" for ticket in tickets),
+                *(hall_id, MAX_EVENTS_OF_A_TICKET, MAX_EVENTS_OF_A_TICKET),
+                *(hall_id, MAX_EVENTS_OF_A_TICKET, MAX_EVENTS_OF_A_TICKET - 1),
+            ),
         )
-        for subject in endless:
-            rows += await self._all(
-                "SELECT stream, seq, type, body FROM events INDEXED BY events_of_subject"  # noqa: S608
-                f" WHERE subject = ? AND {_OF_HALL} ORDER BY stream, seq LIMIT ?",
-                (subject, hall_id, MAX_EVENTS_OF_A_TICKET),
-            )
+        seen: Counter[str] = Counter()
         events: dict[str, list[TicketEvent]] = defaultdict(list)
-        for stream, seq, kind, body in rows:
+        for subject, stream, seq, kind, fault, body in rows:
+            seen[subject] += 1
+            if fault is not None or seen[subject] > MAX_EVENTS_OF_A_TICKET:
+                continue
             event = have.get((stream, seq)) or parse_body(kind, body)
             if isinstance(event, TicketEvent):
                 events[event.ticket].append(event)
         wanted = set(tickets)
         folded = (fold_ticket(of_one) for ticket, of_one in events.items() if ticket in wanted)
         return [row for row in folded if row is not None]
-
-    async def _endless(self, subjects: Sequence[str]) -> set[str]:
-        """Those of which there is more than has a meaning: counted no further than that."""
-        rows = await self._all(
-            "SELECT value FROM json_each(?) WHERE ? < (SELECT count(*) FROM (SELECT 1 FROM events"
-            " INDEXED BY events_of_subject WHERE subject = value LIMIT 1 + ?))",
-            (json.dumps(subjects), MAX_EVENTS_OF_A_TICKET, MAX_EVENTS_OF_A_TICKET),
-        )
-        return {subject for (subject,) in rows}
 
     async def rebuild(self) -> int:
         async with self._transaction():
@@ -409,14 +396,18 @@ class SqliteStore:
         for row in tickets:
             if row[7] is not None:
                 ratings[row[7]] += 1
-        streams = await self._see(
-            "SELECT epoch, contiguous, highest, events FROM streams WHERE hall = ? ORDER BY id",
+        newest = await self._see(
+            "SELECT epoch, contiguous, highest FROM streams WHERE hall = ?"
+            " ORDER BY id DESC LIMIT 1",
             (hall_id,),
+        )
+        ((events,),) = await self._see(
+            "SELECT coalesce(sum(events), 0) FROM streams WHERE hall = ?", (hall_id,)
         )
         return HallFacts(
             day=day,
-            events=sum(row[3] for row in streams),
-            position=Position(hall, *streams[-1][:3]) if streams else None,
+            events=events,
+            position=Position(hall, *newest[0]) if newest else None,
             services=_services(tickets),
             windows=await self._windows(hall_id),
             devices=await self._devices(hall_id),
@@ -579,6 +570,44 @@ def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
+
+
+def _events_of_tickets(count: int) -> str:
+    """What a hall sent about so many tickets, in its order: of each the first ``max`` events, and
+    perhaps some more.
+
+    Values: the subjects; hall, max, max; hall, max, max - 1. It reads no more than that, whatever
+    else is kept of these tickets and however many epochs the hall has had: ``part`` hops from one
+    stream in which a ticket is to the next, and counts what came ``before``.
+    """
+    return f"""
+        WITH RECURSIVE wanted (subject) AS (VALUES {", ".join(["(?)"] * count)}),
+        part (subject, stream, before) AS (
+          SELECT subject, 0, 0 FROM wanted
+          UNION ALL
+          SELECT
+            subject,
+            (SELECT min(e.stream) FROM events AS e INDEXED BY events_of_subject
+              WHERE e.subject = part.subject AND e.stream > part.stream),
+            before + (SELECT count(*) FROM (
+              SELECT 1 FROM streams CROSS JOIN events AS e INDEXED BY events_of_subject
+              WHERE streams.id = part.stream AND hall = ?
+              AND e.subject = part.subject AND e.stream = part.stream LIMIT ?))
+          FROM part WHERE stream IS NOT NULL AND before < ?
+        )
+        SELECT each.subject, each.stream, each.seq, each.type, each.fault, each.body
+        FROM part
+        CROSS JOIN streams ON streams.id = part.stream AND hall = ?
+        CROSS JOIN events AS place INDEXED BY events_of_subject
+          ON place.subject = part.subject AND place.stream = part.stream AND before < ?
+          AND place.seq <= coalesce(
+            (SELECT e.seq FROM events AS e INDEXED BY events_of_subject
+              WHERE e.subject = part.subject AND e.stream = part.stream
+              ORDER BY e.seq LIMIT 1 OFFSET ?),
+            9223372036854775807)
+        CROSS JOIN events AS each ON each.stream = place.stream AND each.seq = place.seq
+        ORDER BY each.stream, each.seq
+    """  # noqa: S608 - question marks only
 
 
 def _migrations() -> list[str]:
