@@ -23,7 +23,7 @@ from cloud_sync.projections import (
     window_after,
 )
 from cloud_sync.reading import DeadLetter, Received, dead_letter, parse_body
-from cloud_sync.store import Committed, HallFacts, Position, ServiceFacts
+from cloud_sync.store import Committed, HallFacts, MayBegin, Position, ServiceFacts, always
 from cloud_sync.store.errors import SchemaTooNew, StoreError, explained
 from cloud_sync.store.lock import FileLock
 from contract import topics
@@ -133,12 +133,19 @@ class SqliteStore:
     # --- writing ----------------------------------------------------------------------------
 
     async def commit(
-        self, events: Sequence[Received], dead_letters: Sequence[DeadLetter], received_at: str
+        self,
+        events: Sequence[Received],
+        dead_letters: Sequence[DeadLetter],
+        received_at: str,
+        may_begin: MayBegin = always,
     ) -> Committed:
         async with self._transaction():
             if dead_letters:
                 await self._keep_dead_letters(dead_letters, received_at, conflict=False)
-            streams = await self._streams_of(events)
+            streams = await self._streams_of(events, may_begin)
+            refused = [each for each in events if (each.hall, each.epoch) not in streams]
+            if refused:
+                events = [each for each in events if (each.hall, each.epoch) in streams]
             inserted, fresh, conflicts = await self._insert(events, streams)
             if conflicts:
                 letters = [_conflict(each) for each in conflicts]
@@ -158,6 +165,7 @@ class SqliteStore:
             inserted=inserted,
             duplicates=len(events) - inserted - len(conflicts),
             conflicts=tuple(conflicts),
+            refused=tuple(refused),
         )
 
     async def retire(self, hall: str) -> None:
@@ -185,28 +193,42 @@ class SqliteStore:
             [(hall, conflict, bound) for hall in sorted(set(halls))],
         )
 
-    async def _streams_of(self, events: Sequence[Received]) -> dict[tuple[str, str], _Stream]:
-        """The streams of these events, in the order in which they were first heard of."""
+    async def _streams_of(
+        self, events: Sequence[Received], may_begin: MayBegin
+    ) -> dict[tuple[str, str], _Stream]:
+        """The streams of these events, but for those that may not begin; in the order in which
+        they were first heard of."""
+        epochs: dict[str, dict[str, None]] = defaultdict(dict)  # hall → its epochs
+        for event in events:
+            epochs[event.hall][event.epoch] = None
         streams: dict[tuple[str, str], _Stream] = {}
-        for key in dict.fromkeys((event.hall, event.epoch) for event in events):
-            streams[key] = await self._stream(*key) or await self._new_stream(*key)
+        for hall, of_hall in epochs.items():
+            known = await self._known_streams(hall, list(of_hall))
+            for epoch in of_hall:
+                if epoch in known:
+                    streams[hall, epoch] = known[epoch]
+                elif may_begin(hall, epoch):
+                    streams[hall, epoch] = await self._new_stream(hall, epoch)
         return streams
 
-    async def _stream(self, hall: str, epoch: str) -> _Stream | None:
-        rows = await self._all(
-            "SELECT streams.id, hall, name, epoch, contiguous, highest, events"
-            " FROM streams JOIN halls ON halls.id = hall WHERE name = ? AND epoch = ?",
-            (hall, epoch),
-        )
-        return _Stream(*rows[0]) if rows else None
+    async def _known_streams(self, hall: str, epochs: Sequence[str]) -> dict[str, _Stream]:
+        """Those of these that there are, by epoch."""
+        streams: dict[str, _Stream] = {}
+        for part in _parts(epochs):
+            rows = await self._all(
+                "SELECT streams.id, hall, name, epoch, contiguous, highest, events"  # noqa: S608
+                " FROM halls CROSS JOIN streams ON hall = halls.id"
+                f" WHERE name = ? AND epoch IN ({_marks(part)})",
+                (hall, *part),
+            )
+            streams.update((row[3], _Stream(*row)) for row in rows)
+        return streams
 
     async def _new_stream(self, hall: str, epoch: str) -> _Stream:
         await self._db.execute("INSERT OR IGNORE INTO halls (name) VALUES (?)", (hall,))
         ((hall_id,),) = await self._all("SELECT id FROM halls WHERE name = ?", (hall,))
         await self._db.execute("INSERT INTO streams (hall, epoch) VALUES (?, ?)", (hall_id, epoch))
-        stream = await self._stream(hall, epoch)
-        assert stream is not None
-        return stream
+        return (await self._known_streams(hall, [epoch]))[epoch]
 
     async def _insert(
         self, events: Sequence[Received], streams: dict[tuple[str, str], _Stream]
