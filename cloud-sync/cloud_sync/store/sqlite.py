@@ -22,7 +22,7 @@ from cloud_sync.projections import (
     fold_ticket,
     window_after,
 )
-from cloud_sync.reading import DeadLetter, Received, dead_letter, parse_body
+from cloud_sync.reading import DeadLetter, Received, parse_body
 from cloud_sync.store import Committed, HallFacts, MayBegin, Position, ServiceFacts, always
 from cloud_sync.store.errors import SchemaTooNew, StoreError, explained
 from cloud_sync.store.lock import FileLock
@@ -175,11 +175,12 @@ class SqliteStore:
     async def _keep_dead_letters(
         self, dead_letters: Sequence[DeadLetter], received_at: str, *, conflict: bool
     ) -> None:
-        """The newest of each hall stay, so many conflicts and so many others."""
+        """The newest of each hall stay, so many conflicts and so many others; a conflict once,
+        however often it is sent."""
         halls = [topics.hall_of(each.topic) or "" for each in dead_letters]
         await self._db.executemany(
-            "INSERT INTO dead_letters (received_at, topic, reason, payload, hall, conflict)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            f"INSERT {'OR IGNORE' if conflict else ''} INTO dead_letters"  # noqa: S608
+            " (received_at, topic, reason, payload, hall, conflict) VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (received_at, each.topic, each.reason, each.payload, hall, conflict)
                 for each, hall in zip(dead_letters, halls, strict=True)
@@ -580,8 +581,9 @@ def _same_json(one: str, other: str) -> bool:
 
 
 def _conflict(event: Received) -> DeadLetter:
+    """All of it: it is acknowledged with its place, so nobody else may have it any more."""
     reason = f"another event is kept as {event.epoch}.{event.seq}"
-    return dead_letter(topics.events(event.hall), event.body.encode(), reason)
+    return DeadLetter(topics.events(event.hall), event.body.encode(), reason)
 
 
 def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
