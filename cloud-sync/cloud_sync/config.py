@@ -138,8 +138,12 @@ class ConfigInvalid(Exception):
         self.problems = problems
 
 
-def load(path: Path) -> SyncConfig:
-    """Read and check. Raises ``ConfigInvalid`` with all problems at once."""
+def load(path: Path, *, files: bool = True) -> SyncConfig:
+    """Read and check. Raises ``ConfigInvalid`` with all problems at once.
+
+    Without ``files``, those that are named may be unreadable: what a service manager hands to the
+    service is nobody else's, and gone when it has stopped.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins with a BOM
     except OSError as error:
@@ -153,7 +157,7 @@ def load(path: Path) -> SyncConfig:
     # What can be seen whatever else is wrong is looked at before the rest is.
     problems = [
         *_not_together(document),
-        *_unreadable_files(document),
+        *(_unreadable_files(document) if files else ()),
         *_folder(document),
         *_one_port_for_two(document),
     ]

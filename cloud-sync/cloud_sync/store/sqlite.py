@@ -503,6 +503,13 @@ def newest_dead_letters(
     if not path.is_file():
         raise StoreError(f"there is no file {path}")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        _check_ours(connection, path)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < len(_migrations()):
+            raise StoreError(
+                f"store {path} was written by an earlier version: start the service of this one, "
+                "it brings the file up to date"
+            )
         rows = connection.execute(
             "SELECT received_at, topic, reason, payload FROM dead_letters"
             " WHERE ?1 IS NULL OR hall = ?1 ORDER BY id DESC LIMIT ?2",
