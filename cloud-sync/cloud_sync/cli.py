@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        config = load(options.config)
+        config = load(options.config, files=options.connects)
     except ConfigInvalid as invalid:
         print(invalid, file=sys.stderr)
         print("\nA file that is right:\n\n" + EXAMPLE, file=sys.stderr)
@@ -80,17 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name, command, text in (
-        ("run", _run, "run the centre until SIGTERM or Ctrl-C"),
-        ("check", _check, "check a configuration; name every problem at once"),
+    for name, command, connects, text in (
+        ("run", _run, True, "run the centre until SIGTERM or Ctrl-C"),
+        ("check", _check, True, "check a configuration; name every problem at once"),
         (
             "rebuild",
             _rebuild,
+            False,
             "derive everything anew from the raw events (stop the service first)",
         ),
         (
             "dead-letters",
             _dead_letters,
+            False,
             "print what halls sent and has no place, and why; also while the service runs",
         ),
     ):
@@ -102,8 +104,17 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help=f"the centre's TOML file (default: {DEFAULT_CONFIG})",
         )
-        each.set_defaults(command=command)
+        each.set_defaults(command=command, connects=connects)
     dead = commands.choices["dead-letters"]
+    dead.formatter_class = argparse.RawDescriptionHelpFormatter
+    dead.epilog = (
+        "Each has two lines, the newest last: when it came, its topic and the reason, and how it\n"
+        "begins. They are kept to be looked at; nothing is made of them.\n\n"
+        "  not a CloudEvent, not JSON …  something else than a hall's controller sends there\n"
+        "  another event is kept as …    the hall's journal was an old copy and was worked on;\n"
+        "                                the event that came first stays, this one is kept here\n\n"
+        "Example: nowserving-sync dead-letters --hall riverside --last 5"
+    )
     dead.add_argument("--hall", metavar="HALL", help="of this hall only (default: of all)")
     dead.add_argument(
         "--last", type=_count, default=20, metavar="N", help="how many messages (default: 20)"

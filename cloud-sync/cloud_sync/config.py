@@ -138,8 +138,12 @@ class ConfigInvalid(Exception):
         self.problems = problems
 
 
-def load(path: Path) -> SyncConfig:
-    """Read and check. Raises ``ConfigInvalid`` with all problems at once."""
+def load(path: Path, *, files: bool = True) -> SyncConfig:
+    """Read and check. Raises ``ConfigInvalid`` with all problems at once.
+
+    Without ``files``, those that are named may be unreadable: what a service manager hands to the
+    service is nobody else's, and gone when it has stopped.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins with a BOM
     except OSError as error:
@@ -153,7 +157,7 @@ def load(path: Path) -> SyncConfig:
     # What can be seen whatever else is wrong is looked at before the rest is.
     problems = [
         *_not_together(document),
-        *_unreadable_files(document),
+        *(_unreadable_files(document) if files else ()),
         *_folder(document),
         *_one_port_for_two(document),
     ]
@@ -222,27 +226,41 @@ def _folder(document: dict[str, Any]) -> Iterator[str]:
         )
 
 
+_THIS_MACHINE = {"127.0.0.1", "localhost", "::1"}
+
+
 def _one_port_for_two(document: dict[str, Any]) -> Iterator[str]:
-    """The page is served on one, and tells browsers to find the broker on the other."""
-    page, mqtt = document.get("page"), document.get("mqtt")
+    """The page is served on one, browsers find the broker on another, and we on a third."""
+    page, mqtt = document.get("page", {}), document.get("mqtt")
     if not isinstance(page, dict):
         return
-    if isinstance(mqtt, dict) and mqtt.get("host") in {"127.0.0.1", "localhost", "::1"}:
-        for key in ("port", "websocket_port"):
-            port = page.get(key, Page.model_fields[key].default)
-            if port == mqtt.get("port", Mqtt.model_fields["port"].default):
-                yield (
-                    f"page.{key}: {port} is the port of the broker on this machine (mqtt.port); "
-                    f"give it another one, for example: {key} = {Page.model_fields[key].default}"
-                )
+    served = page.get("port", Page.model_fields["port"].default)
+    browsers = page.get("websocket_port", Page.model_fields["websocket_port"].default)
     if "websocket_url" in page:
-        return
-    ports = [page.get(key, Page.model_fields[key].default) for key in ("port", "websocket_port")]
-    if ports[0] == ports[1]:
+        browsers = None  # it is not used
+    if isinstance(mqtt, dict) and mqtt.get("host") in _THIS_MACHINE:
+        broker = mqtt.get("port", Mqtt.model_fields["port"].default)
+        if served == broker:
+            yield (
+                f"page.port: {served} is the port of the broker on this machine (mqtt.port); give "
+                f"the page another one, for example: port = {_other(8090, broker)}"
+            )
+        if browsers == broker:
+            yield (
+                f"page.websocket_port: {browsers} is the port of the broker on this machine for "
+                "MQTT (mqtt.port); browsers find it on another one, for example: "
+                f"websocket_port = {_other(9001, broker)}"
+            )
+    if browsers is not None and served == browsers:
         yield (
-            f"page.websocket_port: {ports[1]} is the page's own port; the broker listens for "
-            "browsers on another one, for example: websocket_port = 9001"
+            f"page.websocket_port: {browsers} is the page's own port; the broker listens for "
+            f"browsers on another one, for example: websocket_port = {_other(9001, browsers)}"
         )
+
+
+def _other(usual: int, taken: object) -> int:
+    """A port for an example, that is not the one that is taken."""
+    return usual + 1 if usual == taken else usual
 
 
 def _problem(detail: ErrorDetails) -> str:

@@ -32,7 +32,7 @@ MAX_SENDERS = 10_000
 """Of nonsense, that are remembered so that the log does not repeat it."""
 MAX_EPOCHS = 10
 EPOCHS_SECONDS = 3600.0
-"""So many epochs of one hall are taken within this."""
+"""So many epochs of one hall begin within this. Those that are known go on."""
 GAP_PATIENCE_SECONDS = 1.0
 GAP_CEILING_SECONDS = 30.0
 ACKS_AT_ONCE = 20
@@ -98,18 +98,21 @@ class Gaps:
 
 
 class Epochs:
-    """How many epochs a hall may have at a time. Pure.
+    """Which epochs may begin: so many of one hall at a time. Pure.
 
     A journal begins one when it is new, salvaged or an old copy that was put back: some in a year.
     Each costs the centre for ever, so a hall that makes them up is not listened to. Of what is
     passed over nothing is acknowledged: whoever has it sends it again, and in an hour it is taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """``monotonic``: seconds of any steady clock."""
+        self._monotonic = monotonic
         self._taken: dict[str, dict[str, float]] = {}
 
-    def take(self, hall: str, epoch: str, now: float) -> bool:
-        """Whether events of ``epoch`` are taken. ``now``: seconds of any steady clock."""
+    def may_begin(self, hall: str, epoch: str) -> bool:
+        """Of one that is not known. Asked again, as when a commit failed, it says the same."""
+        now = self._monotonic()
         taken = self._taken.get(hall)
         if taken is None:
             if len(self._taken) >= MAX_SENDERS:  # names that somebody makes up
@@ -189,7 +192,7 @@ class Ingest:
         self._on_commit = on_commit
         self._on_retired = on_retired
         self._gaps = Gaps(random)
-        self._epochs = Epochs()
+        self._epochs = Epochs(monotonic)
         self._retry = Backoff(random)
         self._answers = Answers(self._gaps.has_left)
         self._events: list[Received] = []
@@ -232,11 +235,10 @@ class Ingest:
             self._take_state(message)
         else:
             reading = read_events(message.topic, message.payload)
-            events = self._of_epochs_taken(reading.events)
-            self._retired.difference_update(event.hall for event in events)
-            self._events += events
+            self._retired.difference_update(event.hall for event in reading.events)
+            self._events += reading.events
             self._dead_letters += reading.dead_letters
-            for event in events:
+            for event in reading.events:
                 if event.fault is not None:
                     self.counters["faults"] += 1
                     self._seldom.say(
@@ -244,24 +246,10 @@ class Ingest:
                     )
                 elif event.event is None:
                     self.counters["unknown_types"] += 1
-            self._pending_bytes += _size(events, reading.dead_letters)
+            self._pending_bytes += _size(reading.events, reading.dead_letters)
         if self._is_full():
             self._room.clear()
         self._some.set()
-
-    def _of_epochs_taken(self, events: list[Received]) -> list[Received]:
-        now = self._monotonic()
-        taken = [event for event in events if self._epochs.take(event.hall, event.epoch, now)]
-        passed_over = len(events) - len(taken)
-        if passed_over:
-            self.counters["epochs_refused"] += passed_over
-            self._seldom.say(
-                logging.ERROR,
-                events[0].hall,
-                f"more than {MAX_EPOCHS} epochs within an hour, what is beyond is not taken. Is "
-                "its journal made anew at every start?",
-            )
-        return taken
 
     def _is_full(self) -> bool:
         pending = max(len(self._events), len(self._dead_letters))
@@ -354,7 +342,9 @@ class Ingest:
         """In one transaction, tried again for as long as the database fails."""
         while True:
             try:
-                committed = await self._store.commit(events, dead_letters, self._now().isoformat())
+                committed = await self._store.commit(
+                    events, dead_letters, self._now().isoformat(), self._epochs.may_begin
+                )
             except (sqlite3.IntegrityError, sqlite3.DataError):
                 raise  # what was to be written, not the database
             except sqlite3.Error as error:
@@ -367,6 +357,7 @@ class Ingest:
                 self.counters["dead_letters"] += len(dead_letters) + len(committed.conflicts)
                 self.counters["commits"] += 1
                 self._tell_conflicts(committed.conflicts)
+                self._tell_refused(committed.refused)
                 for letter in dead_letters:
                     self._seldom.say(logging.WARNING, letter.topic, f"dead letter: {letter.reason}")
                 return committed
@@ -383,6 +374,16 @@ class Ingest:
                 f"sends other events than before under the same numbers ({len(seqs)} of them in "
                 f"{min(seqs)}..{max(seqs)} of {epoch}); they are dead letters. Was its journal "
                 "restored from an old copy?",
+            )
+
+    def _tell_refused(self, refused: Sequence[Received]) -> None:
+        self.counters["epochs_refused"] += len(refused)
+        for hall in dict.fromkeys(event.hall for event in refused):
+            self._seldom.say(
+                logging.ERROR,
+                hall,
+                f"more than {MAX_EPOCHS} epochs within an hour, what is beyond is not taken. Is "
+                "its journal made anew at every start, or does something else send in its name?",
             )
 
     async def _database_failed(self, error: sqlite3.Error) -> None:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 0.25
 RENEW_SECONDS = 5.0
+PUBLISHED_AT_ONCE = 10
+"""Halls' documents in flight: half of what a session takes, the other is for acknowledgements."""
 
 
 @dataclass(slots=True)
@@ -114,24 +116,30 @@ class Live:
 
     async def publish_due(self, session: Session) -> None:
         """One round: whatever is new or due."""
-        for name, hall in list(self._halls.items()):
-            now = self._monotonic()
-            renew = now - hall.published_at >= RENEW_SECONDS
-            if not (hall.dirty or renew):
-                continue
-            hall.dirty = False
-            if hall.facts is None or hall.news:
-                hall.news = False  # before asking: more may come meanwhile
-                hall.facts = await self._store.facts(name)
-            hall.live = self._document(name, hall, hall.facts)
-            essence = _essence(hall.live)
-            if essence != hall.published or renew:
-                await _publish(session, topics.live(name), hall.live)
-                hall.published, hall.published_at = essence, now
+        due = [each for each in self._halls.items() if each[1].dirty or self._is_old(each[1])]
+        for start in range(0, len(due), PUBLISHED_AT_ONCE):
+            async with asyncio.TaskGroup() as group:
+                for name, hall in due[start : start + PUBLISHED_AT_ONCE]:
+                    group.create_task(self._publish_hall(session, name, hall))
         for name in list(self._retired):
             await _publish(session, topics.live(name), None)
             self._retired.discard(name)
         await self._publish_network(session)
+
+    def _is_old(self, hall: _Hall) -> bool:
+        return self._monotonic() - hall.published_at >= RENEW_SECONDS
+
+    async def _publish_hall(self, session: Session, name: str, hall: _Hall) -> None:
+        now, renew = self._monotonic(), self._is_old(hall)
+        hall.dirty = False
+        if hall.facts is None or hall.news:
+            hall.news = False  # before asking: more may come meanwhile
+            hall.facts = await self._store.facts(name)
+        hall.live = self._document(name, hall, hall.facts)
+        essence = _essence(hall.live)
+        if essence != hall.published or renew:
+            await _publish(session, topics.live(name), hall.live)
+            hall.published, hall.published_at = essence, now
 
     async def _publish_network(self, session: Session) -> None:
         events, dead_letters = await self._store.totals()

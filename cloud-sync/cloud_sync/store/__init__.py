@@ -4,7 +4,7 @@
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,14 @@ from cloud_sync.projections import DayRow
 from cloud_sync.reading import DeadLetter, Received
 from contract.documents import WindowStatus
 from contract.names import DeviceStatus
+
+MayBegin = Callable[[str, str], bool]
+"""``(hall, epoch)``: whether a stream that is not there yet may begin now."""
+
+
+def always(_hall: str, _epoch: str) -> bool:
+    """For whoever sets no bound."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class Committed:
     """The very events that were there."""
     conflicts: tuple[Received, ...] = ()
     """Other events for a place that is taken; kept as dead letters."""
+    refused: tuple[Received, ...] = ()
+    """Of streams that may not begin now: nothing of them is kept, nor answered."""
 
     def __add__(self, later: "Committed") -> "Committed":
         """Both; of a stream that is in both, the later position."""
@@ -46,6 +56,7 @@ class Committed:
             self.inserted + later.inserted,
             self.duplicates + later.duplicates,
             self.conflicts + later.conflicts,
+            self.refused + later.refused,
         )
 
 
@@ -84,7 +95,11 @@ class Store(Protocol):
     """
 
     async def commit(
-        self, events: Sequence[Received], dead_letters: Sequence[DeadLetter], received_at: str
+        self,
+        events: Sequence[Received],
+        dead_letters: Sequence[DeadLetter],
+        received_at: str,
+        may_begin: MayBegin = always,
     ) -> Committed:
         """Keep events and what they mean. A place that is taken stays as it is; another event
         for it is a dead letter."""

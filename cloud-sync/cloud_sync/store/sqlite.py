@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import astuple, dataclass, fields
@@ -22,8 +22,8 @@ from cloud_sync.projections import (
     fold_ticket,
     window_after,
 )
-from cloud_sync.reading import DeadLetter, Received, dead_letter, parse_body
-from cloud_sync.store import Committed, HallFacts, Position, ServiceFacts
+from cloud_sync.reading import DeadLetter, Received, parse_body
+from cloud_sync.store import Committed, HallFacts, MayBegin, Position, ServiceFacts, always
 from cloud_sync.store.errors import SchemaTooNew, StoreError, explained
 from cloud_sync.store.lock import FileLock
 from contract import topics
@@ -45,8 +45,6 @@ _APPLICATION_ID = 0x4E536331
 """As in the first schema."""
 _VARIABLES = 500
 """Placeholders in one statement; SQLite's own limit is higher in every version."""
-_OF_HALL = "+stream IN (SELECT id FROM streams WHERE hall = ?) AND fault IS NULL"
-"""The plus: to look at the ticket's events one by one, not once for each stream of its hall."""
 
 
 _PRAGMAS = (
@@ -135,12 +133,19 @@ class SqliteStore:
     # --- writing ----------------------------------------------------------------------------
 
     async def commit(
-        self, events: Sequence[Received], dead_letters: Sequence[DeadLetter], received_at: str
+        self,
+        events: Sequence[Received],
+        dead_letters: Sequence[DeadLetter],
+        received_at: str,
+        may_begin: MayBegin = always,
     ) -> Committed:
         async with self._transaction():
             if dead_letters:
                 await self._keep_dead_letters(dead_letters, received_at, conflict=False)
-            streams = await self._streams_of(events)
+            streams = await self._streams_of(events, may_begin)
+            refused = [each for each in events if (each.hall, each.epoch) not in streams]
+            if refused:
+                events = [each for each in events if (each.hall, each.epoch) in streams]
             inserted, fresh, conflicts = await self._insert(events, streams)
             if conflicts:
                 letters = [_conflict(each) for each in conflicts]
@@ -160,6 +165,7 @@ class SqliteStore:
             inserted=inserted,
             duplicates=len(events) - inserted - len(conflicts),
             conflicts=tuple(conflicts),
+            refused=tuple(refused),
         )
 
     async def retire(self, hall: str) -> None:
@@ -169,11 +175,12 @@ class SqliteStore:
     async def _keep_dead_letters(
         self, dead_letters: Sequence[DeadLetter], received_at: str, *, conflict: bool
     ) -> None:
-        """The newest of each hall stay, so many conflicts and so many others."""
+        """The newest of each hall stay, so many conflicts and so many others; a conflict once,
+        however often it is sent."""
         halls = [topics.hall_of(each.topic) or "" for each in dead_letters]
         await self._db.executemany(
-            "INSERT INTO dead_letters (received_at, topic, reason, payload, hall, conflict)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            f"INSERT {'OR IGNORE' if conflict else ''} INTO dead_letters"  # noqa: S608
+            " (received_at, topic, reason, payload, hall, conflict) VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (received_at, each.topic, each.reason, each.payload, hall, conflict)
                 for each, hall in zip(dead_letters, halls, strict=True)
@@ -187,28 +194,42 @@ class SqliteStore:
             [(hall, conflict, bound) for hall in sorted(set(halls))],
         )
 
-    async def _streams_of(self, events: Sequence[Received]) -> dict[tuple[str, str], _Stream]:
-        """The streams of these events, in the order in which they were first heard of."""
+    async def _streams_of(
+        self, events: Sequence[Received], may_begin: MayBegin
+    ) -> dict[tuple[str, str], _Stream]:
+        """The streams of these events, but for those that may not begin; in the order in which
+        they were first heard of."""
+        epochs: dict[str, dict[str, None]] = defaultdict(dict)  # hall → its epochs
+        for event in events:
+            epochs[event.hall][event.epoch] = None
         streams: dict[tuple[str, str], _Stream] = {}
-        for key in dict.fromkeys((event.hall, event.epoch) for event in events):
-            streams[key] = await self._stream(*key) or await self._new_stream(*key)
+        for hall, of_hall in epochs.items():
+            known = await self._known_streams(hall, list(of_hall))
+            for epoch in of_hall:
+                if epoch in known:
+                    streams[hall, epoch] = known[epoch]
+                elif may_begin(hall, epoch):
+                    streams[hall, epoch] = await self._new_stream(hall, epoch)
         return streams
 
-    async def _stream(self, hall: str, epoch: str) -> _Stream | None:
-        rows = await self._all(
-            "SELECT streams.id, hall, name, epoch, contiguous, highest, events"
-            " FROM streams JOIN halls ON halls.id = hall WHERE name = ? AND epoch = ?",
-            (hall, epoch),
-        )
-        return _Stream(*rows[0]) if rows else None
+    async def _known_streams(self, hall: str, epochs: Sequence[str]) -> dict[str, _Stream]:
+        """Those of these that there are, by epoch."""
+        streams: dict[str, _Stream] = {}
+        for part in _parts(epochs):
+            rows = await self._all(
+                "SELECT streams.id, hall, name, epoch, contiguous, highest, events"  # noqa: S608
+                " FROM halls CROSS JOIN streams ON hall = halls.id"
+                f" WHERE name = ? AND epoch IN ({_marks(part)})",
+                (hall, *part),
+            )
+            streams.update((row[3], _Stream(*row)) for row in rows)
+        return streams
 
     async def _new_stream(self, hall: str, epoch: str) -> _Stream:
         await self._db.execute("INSERT OR IGNORE INTO halls (name) VALUES (?)", (hall,))
         ((hall_id,),) = await self._all("SELECT id FROM halls WHERE name = ?", (hall,))
         await self._db.execute("INSERT INTO streams (hall, epoch) VALUES (?, ?)", (hall_id, epoch))
-        stream = await self._stream(hall, epoch)
-        assert stream is not None
-        return stream
+        return (await self._known_streams(hall, [epoch]))[epoch]
 
     async def _insert(
         self, events: Sequence[Received], streams: dict[tuple[str, str], _Stream]
@@ -312,37 +333,26 @@ class SqliteStore:
         self, hall_id: int, tickets: Sequence[str], have: dict[tuple[int, int], HallEvent]
     ) -> list[TicketRow]:
         """These tickets from their events; ``have`` saves reading what was just read."""
-        subjects = [f"ticket/{ticket}" for ticket in tickets]
-        endless = await self._endless(subjects)
-        others = [subject for subject in subjects if subject not in endless]
         rows = await self._all(
-            "SELECT stream, seq, type, body FROM events INDEXED BY events_of_subject"  # noqa: S608
-            f" WHERE subject IN ({_marks(others)}) AND {_OF_HALL} ORDER BY stream, seq",
-            (*others, hall_id),
+            _events_of_tickets(len(tickets)),
+            (
+                *(f"ticket/{ticket}" for ticket in tickets),
+                *(hall_id, MAX_EVENTS_OF_A_TICKET, MAX_EVENTS_OF_A_TICKET),
+                *(hall_id, MAX_EVENTS_OF_A_TICKET, MAX_EVENTS_OF_A_TICKET - 1),
+            ),
         )
-        for subject in endless:
-            rows += await self._all(
-                "SELECT stream, seq, type, body FROM events INDEXED BY events_of_subject"  # noqa: S608
-                f" WHERE subject = ? AND {_OF_HALL} ORDER BY stream, seq LIMIT ?",
-                (subject, hall_id, MAX_EVENTS_OF_A_TICKET),
-            )
+        seen: Counter[str] = Counter()
         events: dict[str, list[TicketEvent]] = defaultdict(list)
-        for stream, seq, kind, body in rows:
+        for subject, stream, seq, kind, fault, body in rows:
+            seen[subject] += 1
+            if fault is not None or seen[subject] > MAX_EVENTS_OF_A_TICKET:
+                continue
             event = have.get((stream, seq)) or parse_body(kind, body)
             if isinstance(event, TicketEvent):
                 events[event.ticket].append(event)
         wanted = set(tickets)
         folded = (fold_ticket(of_one) for ticket, of_one in events.items() if ticket in wanted)
         return [row for row in folded if row is not None]
-
-    async def _endless(self, subjects: Sequence[str]) -> set[str]:
-        """Those of which there is more than has a meaning: counted no further than that."""
-        rows = await self._all(
-            "SELECT value FROM json_each(?) WHERE ? < (SELECT count(*) FROM (SELECT 1 FROM events"
-            " INDEXED BY events_of_subject WHERE subject = value LIMIT 1 + ?))",
-            (json.dumps(subjects), MAX_EVENTS_OF_A_TICKET, MAX_EVENTS_OF_A_TICKET),
-        )
-        return {subject for (subject,) in rows}
 
     async def rebuild(self) -> int:
         async with self._transaction():
@@ -409,14 +419,18 @@ class SqliteStore:
         for row in tickets:
             if row[7] is not None:
                 ratings[row[7]] += 1
-        streams = await self._see(
-            "SELECT epoch, contiguous, highest, events FROM streams WHERE hall = ? ORDER BY id",
+        newest = await self._see(
+            "SELECT epoch, contiguous, highest FROM streams WHERE hall = ?"
+            " ORDER BY id DESC LIMIT 1",
             (hall_id,),
+        )
+        ((events,),) = await self._see(
+            "SELECT coalesce(sum(events), 0) FROM streams WHERE hall = ?", (hall_id,)
         )
         return HallFacts(
             day=day,
-            events=sum(row[3] for row in streams),
-            position=Position(hall, *streams[-1][:3]) if streams else None,
+            events=events,
+            position=Position(hall, *newest[0]) if newest else None,
             services=_services(tickets),
             windows=await self._windows(hall_id),
             devices=await self._devices(hall_id),
@@ -489,6 +503,13 @@ def newest_dead_letters(
     if not path.is_file():
         raise StoreError(f"there is no file {path}")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        _check_ours(connection, path)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < len(_migrations()):
+            raise StoreError(
+                f"store {path} was written by an earlier version: start the service of this one, "
+                "it brings the file up to date"
+            )
         rows = connection.execute(
             "SELECT received_at, topic, reason, payload FROM dead_letters"
             " WHERE ?1 IS NULL OR hall = ?1 ORDER BY id DESC LIMIT ?2",
@@ -567,8 +588,9 @@ def _same_json(one: str, other: str) -> bool:
 
 
 def _conflict(event: Received) -> DeadLetter:
+    """All of it: it is acknowledged with its place, so nobody else may have it any more."""
     reason = f"another event is kept as {event.epoch}.{event.seq}"
-    return dead_letter(topics.events(event.hall), event.body.encode(), reason)
+    return DeadLetter(topics.events(event.hall), event.body.encode(), reason)
 
 
 def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
@@ -579,6 +601,44 @@ def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
+
+
+def _events_of_tickets(count: int) -> str:
+    """What a hall sent about so many tickets, in its order: of each the first ``max`` events, and
+    perhaps some more.
+
+    Values: the subjects; hall, max, max; hall, max, max - 1. It reads no more than that, whatever
+    else is kept of these tickets and however many epochs the hall has had: ``part`` hops from one
+    stream in which a ticket is to the next, and counts what came ``before``.
+    """
+    return f"""
+        WITH RECURSIVE wanted (subject) AS (VALUES {", ".join(["(?)"] * count)}),
+        part (subject, stream, before) AS (
+          SELECT subject, 0, 0 FROM wanted
+          UNION ALL
+          SELECT
+            subject,
+            (SELECT min(e.stream) FROM events AS e INDEXED BY events_of_subject
+              WHERE e.subject = part.subject AND e.stream > part.stream),
+            before + (SELECT count(*) FROM (
+              SELECT 1 FROM streams CROSS JOIN events AS e INDEXED BY events_of_subject
+              WHERE streams.id = part.stream AND hall = ?
+              AND e.subject = part.subject AND e.stream = part.stream LIMIT ?))
+          FROM part WHERE stream IS NOT NULL AND before < ?
+        )
+        SELECT each.subject, each.stream, each.seq, each.type, each.fault, each.body
+        FROM part
+        CROSS JOIN streams ON streams.id = part.stream AND hall = ?
+        CROSS JOIN events AS place INDEXED BY events_of_subject
+          ON place.subject = part.subject AND place.stream = part.stream AND before < ?
+          AND place.seq <= coalesce(
+            (SELECT e.seq FROM events AS e INDEXED BY events_of_subject
+              WHERE e.subject = part.subject AND e.stream = part.stream
+              ORDER BY e.seq LIMIT 1 OFFSET ?),
+            9223372036854775807)
+        CROSS JOIN events AS each ON each.stream = place.stream AND each.seq = place.seq
+        ORDER BY each.stream, each.seq
+    """  # noqa: S608 - question marks only
 
 
 def _migrations() -> list[str]:

@@ -339,6 +339,34 @@ async def test_a_packet_larger_than_ours_ends_the_session_before_it_fills_the_me
                 await anext(session.messages())
 
 
+@pytest.mark.parametrize("protocol", [5, 311])
+async def test_the_largest_packet_of_our_broker_is_taken_piece_by_piece(
+    protocol: Literal[5, 311],
+) -> None:
+    nothing = b"\x00" if protocol == 5 else b""  # no properties
+    topic = b"halls/hall-a/v1/state"
+    payload = bytes(BROKER_PACKET_BYTES)
+    body = len(topic).to_bytes(2, "big") + topic + nothing + payload
+    size = len(body)
+    length = bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14])
+
+    async def in_pieces(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(CONNACK if protocol == 5 else b"\x20\x02\x00\x00")
+        small = b"\x00\x01t\x00\x01" + nothing
+        writer.write(b"\x32" + bytes([len(small)]) + small + b"\x30" + length + body[:1000])
+        await reader.read(1000)  # the small one is confirmed, the large one begun
+        writer.write(body[1000:])
+
+    async with (
+        broker_that(in_pieces) as port,
+        connect(MqttConfig("127.0.0.1", port, "x", protocol=protocol)) as session,
+    ):
+        messages = session.messages()
+        assert (await next_message(messages)).topic == "t"
+        assert (await next_message(messages)).payload == payload
+
+
 async def test_an_answer_for_another_number_of_subscriptions_is_a_lost_session() -> None:
     async def miscounting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

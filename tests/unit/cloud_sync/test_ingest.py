@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -123,6 +124,56 @@ async def test_a_hall_that_makes_epochs_up_is_not_listened_to_and_others_are(
         send("halls/hall-a/v1/backlog", backlog(made_up[-1:]))
         await bench.ack(lambda ack: ack.epoch == ulid(399))
     assert caplog.text.count("more than 10 epochs within an hour") == 1
+
+
+def of_epoch(epoch: str) -> str:
+    """The first event of a journal that is new."""
+    return TEXTS[0].replace(EPOCH, epoch)
+
+
+async def test_an_epoch_that_is_known_goes_on_whatever_epochs_are_made_up_beside_it(
+    store: SqliteStore,
+) -> None:
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.events("hall-a"), TEXTS[0].encode())
+        await bench.ack()
+    async with at_work(store) as bench:  # a centre that has just started remembers nothing else
+        await bench.ack(lambda ack: ack.resend)
+        for seq, made_up in enumerate((range(1, 50), range(50, 100), range(100, 150)), start=2):
+            for number in made_up:
+                bench.session.arrive(topics.events("hall-a"), of_epoch(ulid(number)).encode())
+            bench.session.arrive(topics.events("hall-a"), TEXTS[seq - 1].encode())
+            await bench.ack(lambda ack, seq=seq: (ack.epoch, ack.seq) == (EPOCH, seq))
+            bench.seconds += ingest.EPOCHS_SECONDS
+        assert bench.ingest.counters["epochs_refused"] == 149 - 3 * ingest.MAX_EPOCHS
+
+
+class FullAtFirst(SqliteStore):
+    """Its first transactions fail at their end."""
+
+    failures = 3
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with super()._transaction():
+            yield
+            if self.failures:
+                self.failures -= 1
+                raise sqlite3.OperationalError("database or disk is full")
+
+
+async def test_a_full_disk_uses_up_no_epochs(tmp_path: Path) -> None:
+    store = await FullAtFirst.open(tmp_path / "centre.db")
+    try:
+        async with at_work(store) as bench:
+            for number in range(ingest.MAX_EPOCHS):
+                bench.session.arrive(topics.events("hall-a"), of_epoch(ulid(number)).encode())
+            for _ in range(ingest.MAX_EPOCHS):
+                await bench.ack()
+            assert bench.ingest.counters["database_errors"] == 3
+            assert bench.ingest.counters["epochs_refused"] == 0
+    finally:
+        await store.close()
 
 
 async def _streams(store: SqliteStore) -> AsyncIterator[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_sync.live import RENEW_SECONDS, Live, percentile, satisfaction
+from cloud_sync.live import PUBLISHED_AT_ONCE, RENEW_SECONDS, Live, percentile, satisfaction
 from cloud_sync.reading import read_events
 from cloud_sync.store.sqlite import SqliteStore
 from contract.documents import HallLive, HallReport, NetworkLive
@@ -121,6 +121,37 @@ async def test_what_is_committed_while_a_document_is_made_is_in_the_next_one(
     await publishing
     await live.publish_due(session)
     assert session.take()[0][-1].events == 20
+
+
+class SlowBroker(Recorder):
+    """Confirms halls' documents when so many of them wait for it."""
+
+    def __init__(self, at_once: int) -> None:
+        super().__init__()
+        self._barrier = asyncio.Barrier(at_once)
+        self.waiting = self.most_waiting = 0
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        if topic != "central/v1/network":
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            await self._barrier.wait()
+            self.waiting -= 1
+        await super().publish(topic, payload, retain=retain)
+
+
+async def test_the_documents_of_many_halls_do_not_wait_for_each_other(store: SqliteStore) -> None:
+    live = Live(store, stale_seconds=45, monotonic=Steady(), now=lambda: NOW)
+    halls = [f"hall-{number}" for number in range(3 * PUBLISHED_AT_ONCE)]
+    for hall in halls:
+        live.on_state(HallReport(hall=hall, presence=Presence.ONLINE), retained=False)
+    session = SlowBroker(PUBLISHED_AT_ONCE)
+    async with asyncio.timeout(60):
+        await live.publish_due(session)
+    documents, (network,) = session.take()
+    assert sorted(each.hall for each in documents) == sorted(halls)
+    assert network.halls_online == len(halls)
+    assert session.most_waiting == PUBLISHED_AT_ONCE
 
 
 async def test_a_hall_without_a_heartbeat_is_lost_and_comes_back(store: SqliteStore) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud_sync.reading import DeadLetter, Received, read_events
-from cloud_sync.store import Position
+from cloud_sync.store import Position, sqlite
 from cloud_sync.store.errors import SchemaTooNew
 from cloud_sync.store.sqlite import MAX_DEAD_LETTERS, SqliteStore
 from contract import events as ev
@@ -284,6 +285,61 @@ async def test_rubbish_pushes_out_neither_another_halls_letters_nor_events_of_a_
     assert b"b" in kept
     assert {each.body.encode() for each in conflicts} <= set(kept)
     assert kept.count(b"{}") == MAX_DEAD_LETTERS
+
+
+async def test_a_conflict_that_is_sent_again_and_again_pushes_out_no_other(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "MAX_CONFLICTS", 3)
+    first, *others = [received(HallDay(seed).whole(1))[0] for seed in range(1, 6)]
+    await store.commit([first], [], NOW)
+    for each in [*others, *[others[-1]] * 10]:
+        assert (await store.commit([each, each], [], NOW)).conflicts == (each, each)
+    assert [letter[2].decode() for letter in await dead_letters(store)] == [
+        each.body for each in others[-3:]
+    ]
+
+
+async def test_all_of_a_conflict_is_kept(store: SqliteStore) -> None:
+    (event,) = received(HallDay(1).whole(1)[:1])
+    long = replace(event, body=event.body[:-1] + f', "more": "{"x" * 20_000}"}}')
+    await store.commit([event, long], [], NOW)
+    assert [letter[2].decode() for letter in await dead_letters(store)] == [long.body]
+
+
+async def test_conflicts_of_older_versions_are_told_apart_and_have_their_hall(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "centre.db"
+    schema = resources.files("cloud_sync") / "schema"
+    conflict = f"another event is kept as {EPOCH}.7"
+    old_letters = [
+        ("halls/hall-x/v1/events", conflict, b"once"),
+        ("halls/hall-x/v1/events", conflict, b"once"),
+        ("halls/hall-x/v1/events", conflict, b"another"),
+        ("halls/hall-x/v1/backlog", "not JSON", b"once"),
+        ("halls/hall-y/v1/state", "not JSON", b"once"),
+        ("somewhere/else", "not a topic of a hall", b"once"),
+    ]
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        for number in (1, 2, 3):
+            old.executescript((schema / f"{number:04}.sql").read_text(encoding="utf-8"))
+        old.execute("PRAGMA user_version = 3")
+        old.executemany(
+            "INSERT INTO dead_letters (received_at, topic, reason, payload)"
+            " VALUES ('then', ?, ?, ?)",
+            old_letters,
+        )
+    await (await SqliteStore.open(path)).close()
+    with closing(sqlite3.connect(path)) as new:
+        kept = new.execute("SELECT hall, conflict, payload FROM dead_letters ORDER BY id")
+        assert kept.fetchall() == [
+            ("hall-x", 1, b"once"),
+            ("hall-x", 1, b"another"),
+            ("hall-x", 0, b"once"),
+            ("hall-y", 0, b"once"),
+            ("", 0, b"once"),
+        ]
 
 
 async def test_a_file_of_version_2_opens_with_its_dead_letters(tmp_path: Path) -> None:

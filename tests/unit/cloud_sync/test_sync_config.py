@@ -140,6 +140,23 @@ def test_the_page_can_not_have_the_port_of_a_broker_on_this_machine(
     load(write(tmp_path, text.replace("{host}", "mqtt.example.com")))
 
 
+@pytest.mark.parametrize(
+    ("port", "key", "right"),
+    [(8090, "page.port", "port = 8091"), (9001, "page.websocket_port", "websocket_port = 9002")],
+)
+def test_a_file_without_a_page_has_its_usual_ports_and_is_told_others(
+    tmp_path: Path, port: int, key: str, right: str
+) -> None:
+    text = f'[mqtt]\nhost = "localhost"\nport = {port}\n[store]\npath = "x"\n'
+    with pytest.raises(ConfigInvalid, match=rf"{key}: {port} is the port of .* {right}$"):
+        load(write(tmp_path, text))
+
+
+def test_a_port_that_browsers_are_not_told_is_in_nobodys_way(tmp_path: Path) -> None:
+    text = '[mqtt]\nhost = "127.0.0.1"\nport = 9001\n[store]\npath = "x"\n[page]\n'
+    assert load(write(tmp_path, text + 'websocket_url = "wss://x.example/mqtt"\n'))
+
+
 @pytest.mark.parametrize("name", ["halls.example.com:80", "HALLS", "a b", "-", "x/y", ""])
 def test_a_name_of_the_page_is_one(tmp_path: Path, name: str) -> None:
     text = f'[mqtt]\nhost = "h"\n[store]\npath = "x"\n[page]\nnames = ["{name}"]\n'

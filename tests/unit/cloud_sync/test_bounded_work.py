@@ -1,0 +1,127 @@
+"""What one event costs the centre does not depend on what else is kept of its hall."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cloud_sync.reading import Received, read_events
+from cloud_sync.store.sqlite import MAX_EVENTS_OF_A_TICKET, SqliteStore
+from contract import events as ev
+from contract.envelope import to_json
+from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, ticket_id
+from tests.support.work import work_of
+
+NOW = "2026-03-02T00:00:00+00:00"
+CALLED = next(each for each in HallDay(1).whole(4) if isinstance(each, ev.TicketCalled))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await SqliteStore.open(tmp_path / "centre.db")
+    yield opened
+    await opened.close()
+
+
+def calls(
+    seqs: range, *, hall: str = "hall-a", epoch: str = EPOCH, ticket: str = CALLED.ticket
+) -> list[Received]:
+    """One call of this ticket after the other."""
+    event = CALLED.model_copy(update={"ticket": ticket})
+    return [
+        read
+        for seq in seqs
+        for read in read_events(
+            f"halls/{hall}/v1/events",
+            to_json(event, hall=hall, epoch=epoch, seq=seq).encode(),
+        ).events
+    ]
+
+
+def of_other_epochs(numbers: range) -> list[Received]:
+    """One call of another ticket in each of so many epochs."""
+    return [
+        event
+        for number in numbers
+        for event in calls(range(1, 2), epoch=ticket_id(number), ticket=ticket_id(number, 1))
+    ]
+
+
+def of_other_tickets(seqs: range) -> list[Received]:
+    return [each for n in seqs for each in calls(range(n, n + 1), ticket=ticket_id(n, 2))]
+
+
+async def test_a_hall_of_many_epochs_costs_no_more_than_one_of_few(store: SqliteStore) -> None:
+    await store.commit(of_other_epochs(range(10)), [], NOW)
+    few = await work_of(store._db, store.commit(of_other_tickets(range(1, 101)), [], NOW))
+    await store.commit(of_other_epochs(range(10, 2_000)), [], NOW)
+    many = await work_of(store._db, store.commit(of_other_tickets(range(101, 201)), [], NOW))
+    assert many < 1.2 * few
+
+
+async def test_a_ticket_of_many_events_costs_no_more_than_one_at_its_bound(
+    store: SqliteStore,
+) -> None:
+    bound = MAX_EVENTS_OF_A_TICKET
+    await store.commit(calls(range(1, bound + 1)), [], NOW)
+    at_the_bound = await work_of(
+        store._db, store.commit(calls(range(bound + 1, bound + 2)), [], NOW)
+    )
+    await store.commit(calls(range(bound + 2, 10 * bound)), [], NOW)
+    far_beyond = await work_of(
+        store._db, store.commit(calls(range(10 * bound, 10 * bound + 1)), [], NOW)
+    )
+    assert far_beyond < 1.2 * at_the_bound
+
+
+async def test_a_ticket_of_many_events_in_many_epochs_costs_little_more_than_one_at_its_bound(
+    store: SqliteStore,
+) -> None:
+    bound = MAX_EVENTS_OF_A_TICKET
+    await store.commit(calls(range(1, bound + 1)), [], NOW)
+    at_the_bound = await work_of(
+        store._db, store.commit(calls(range(bound + 1, bound + 2)), [], NOW)
+    )
+    for number in range(20):
+        await store.commit(calls(range(1, bound), epoch=ticket_id(number)), [], NOW)
+    far_beyond = await work_of(store._db, store.commit(calls(range(bound + 2, bound + 3)), [], NOW))
+    assert far_beyond < 2 * at_the_bound
+
+
+async def test_what_another_hall_says_of_a_ticket_of_the_same_id_costs_this_one_nothing(
+    store: SqliteStore,
+) -> None:
+    await store.commit(calls(range(1, 11), hall="hall-b"), [], NOW)
+    few = await work_of(store._db, store.commit(calls(range(1, 2)), [], NOW))
+    await store.commit(calls(range(11, 3_000), hall="hall-b"), [], NOW)
+    many = await work_of(store._db, store.commit(calls(range(2, 3)), [], NOW))
+    assert many < few + 10
+
+
+async def test_of_a_ticket_in_two_epochs_the_first_events_of_both_together_have_a_meaning(
+    store: SqliteStore,
+) -> None:
+    bound = MAX_EVENTS_OF_A_TICKET
+    first = calls(range(1, bound - 99))
+    second = calls(range(1, bound), epoch=OTHER_EPOCH)
+    await store.commit(first, [], NOW)
+    await store.commit(second[:50], [], NOW)
+    assert await store._all("SELECT calls FROM tickets") == [(bound - 50,)]
+    await store.commit(second[50:], [], NOW)
+    assert await store._all("SELECT calls FROM tickets") == [(bound,)]
+
+
+async def test_faulty_events_of_a_ticket_fill_its_bound_too(store: SqliteStore) -> None:
+    bound = MAX_EVENTS_OF_A_TICKET
+    good = calls(range(1, bound + 1))
+    bad = [
+        read_events(
+            "halls/hall-a/v1/events", each.body.replace('"monotonic":', '"monotone":').encode()
+        ).events[0]
+        for each in good[: bound - 10]
+    ]
+    assert all(each.fault and each.subject == good[0].subject for each in bad)
+    await store.commit([*bad, *good[bound - 10 :]], [], NOW)
+    assert await store._all("SELECT calls FROM tickets") == [(10,)]
+    await store.commit(calls(range(bound + 1, bound + 20)), [], NOW)
+    assert await store._all("SELECT calls FROM tickets") == [(10,)]
