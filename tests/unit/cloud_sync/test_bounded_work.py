@@ -59,14 +59,18 @@ async def test_a_hall_of_many_epochs_costs_no_more_than_one_of_few(store: Sqlite
     assert many < 1.2 * few
 
 
+async def work_at_the_bound(store: SqliteStore) -> int:
+    """Of one more event of a ticket that has just as many as have a meaning."""
+    bound = MAX_EVENTS_OF_A_TICKET
+    await store.commit(calls(range(1, bound + 1)), [], NOW)
+    return await work_of(store._db, store.commit(calls(range(bound + 1, bound + 2)), [], NOW))
+
+
 async def test_a_ticket_of_many_events_costs_no_more_than_one_at_its_bound(
     store: SqliteStore,
 ) -> None:
     bound = MAX_EVENTS_OF_A_TICKET
-    await store.commit(calls(range(1, bound + 1)), [], NOW)
-    at_the_bound = await work_of(
-        store._db, store.commit(calls(range(bound + 1, bound + 2)), [], NOW)
-    )
+    at_the_bound = await work_at_the_bound(store)
     await store.commit(calls(range(bound + 2, 10 * bound)), [], NOW)
     far_beyond = await work_of(
         store._db, store.commit(calls(range(10 * bound, 10 * bound + 1)), [], NOW)
@@ -78,10 +82,7 @@ async def test_a_ticket_of_many_events_in_many_epochs_costs_little_more_than_one
     store: SqliteStore,
 ) -> None:
     bound = MAX_EVENTS_OF_A_TICKET
-    await store.commit(calls(range(1, bound + 1)), [], NOW)
-    at_the_bound = await work_of(
-        store._db, store.commit(calls(range(bound + 1, bound + 2)), [], NOW)
-    )
+    at_the_bound = await work_at_the_bound(store)
     for number in range(20):
         await store.commit(calls(range(1, bound), epoch=ticket_id(number)), [], NOW)
     far_beyond = await work_of(store._db, store.commit(calls(range(bound + 2, bound + 3)), [], NOW))
