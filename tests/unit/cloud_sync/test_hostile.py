@@ -18,8 +18,7 @@ from contract import events as ev
 from contract import topics
 from contract.documents import Ack
 from contract.envelope import to_json
-from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
-from tests.support.hall_events import ulid
+from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
 
 NOW = "2026-03-02T00:00:00+00:00"
 TOPIC = "halls/hall-a/v1/events"
@@ -237,63 +236,3 @@ async def test_a_ticket_without_end_does_not_make_commits_slower_without_end(
     finally:
         await store.close()
     assert read <= sqlite.MAX_EVENTS_OF_A_TICKET
-
-
-async def steps_of_a_commit(store: SqliteStore, texts: list[str]) -> int:
-    """How many hundred instructions SQLite takes for it."""
-    steps = 0
-
-    def counted() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    events = read_events(BACKLOG, backlog(texts)).events
-    await store._db.set_progress_handler(counted, 100)
-    await store.commit(events, [], NOW)
-    await store._db.set_progress_handler(counted, 0)
-    return steps
-
-
-async def test_the_cost_of_an_event_does_not_grow_with_its_ticket(tmp_path: Path) -> None:
-    recall = next(each for each in DAY if isinstance(each, ev.TicketCalled))
-    store = await SqliteStore.open(tmp_path / "centre.db")
-    try:
-        steps = []
-        for group in range(1, 7):
-            texts = [
-                to_json(recall, hall="hall-a", epoch=EPOCH, seq=(group - 1) * 900 + n)
-                for n in range(1, 901)
-            ]
-            await store.commit(read_events(BACKLOG, backlog(texts)).events, [], NOW)
-            one_more = to_json(recall, hall="hall-a", epoch=OTHER_EPOCH, seq=group)
-            steps.append(await steps_of_a_commit(store, [one_more]))
-    finally:
-        await store.close()
-    assert max(steps[1:]) <= 2 * steps[0]
-
-
-async def test_the_cost_of_an_event_does_not_grow_with_the_epochs_of_its_hall(
-    tmp_path: Path,
-) -> None:
-    """Tickets times epochs it was, for every commit."""
-    issued = next(each for each in DAY if isinstance(each, ev.TicketIssued))
-    store = await SqliteStore.open(tmp_path / "centre.db")
-
-    def events_of(tickets: range, epoch: str) -> list[str]:
-        return [
-            to_json(
-                issued.model_copy(update={"ticket": ulid(n)}), hall="hall-a", epoch=epoch, seq=n
-            )
-            for n in tickets
-        ]
-
-    try:
-        before = await steps_of_a_commit(store, events_of(range(1, 101), EPOCH))
-        for number in range(400):
-            texts = events_of(range(1, 2), ulid(5_000 + number))
-            await store.commit(read_events(BACKLOG, backlog(texts)).events, [], NOW)
-        after = await steps_of_a_commit(store, events_of(range(101, 201), EPOCH))
-    finally:
-        await store.close()
-    assert after <= 2 * before
