@@ -109,18 +109,15 @@ def _joined(state: HallState, event: TicketPrinted | TicketRejoined) -> HallStat
     waiting = replace(
         ticket, state=_step(TICKET, ticket.state, event), place=place, window=None, clerk=None
     )
-    return replace(
-        _with_ticket(state, waiting),
-        lines=state.lines.add(waiting.waiting(), waiting.to_window),
-    )
+    return state.having(ticket=waiting, lines=state.lines.add(waiting.waiting(), waiting.to_window))
 
 
 def _voided(state: HallState, event: TicketVoided) -> HallState:
     ticket = _ticket(state, event)
     voided = replace(ticket, state=_step(TICKET, ticket.state, event))
     if event.reason is VoidReason.UNCONFIRMED:
-        return _with_ticket(state, voided)  # it may have paper after all, and rejoin
-    return _without_ticket(state, voided)
+        return state.having(ticket=voided)  # it may have paper after all, and rejoin
+    return state.without(voided)
 
 
 def _called(state: HallState, event: TicketCalled) -> HallState:
@@ -135,30 +132,30 @@ def _called(state: HallState, event: TicketCalled) -> HallState:
         clerk=event.clerk,
         to_window=None,
     )
-    state = replace(
-        _with_ticket(state, called),
+    return state.having(
+        ticket=called,
+        window=_at_window(state, event, ticket=ticket.id),
         lines=state.lines.take(ticket.id, ticket.service, ticket.tier, ticket.to_window),
     )
-    return _at_window(state, event, ticket=ticket.id)
 
 
 def _recalled(state: HallState, event: TicketRecalled) -> HallState:
     ticket = _ticket(state, event)
     recalled = replace(ticket, state=_step(TICKET, ticket.state, event), calls=event.calls)
-    return _at_window(_with_ticket(state, recalled), event, ticket=ticket.id)
+    return state.having(ticket=recalled, window=_at_window(state, event, ticket=ticket.id))
 
 
 def _started(state: HallState, event: TicketStarted) -> HallState:
     ticket = _ticket(state, event)
     started = replace(ticket, state=_step(TICKET, ticket.state, event), started=event.at)
-    return _at_window(_with_ticket(state, started), event, ticket=ticket.id)
+    return state.having(ticket=started, window=_at_window(state, event, ticket=ticket.id))
 
 
 def _finished(state: HallState, event: TicketFinished) -> HallState:
     ticket = _ticket(state, event)
     finished = replace(ticket, state=_step(TICKET, ticket.state, event))
-    state = _at_window(_with_ticket(state, finished), event, ticket=None)
-    state = state.with_window(replace(state.window(event.window), asking=ticket.id))
+    window = replace(_at_window(state, event, ticket=None), asking=ticket.id)
+    state = state.having(ticket=finished, window=window)
     if event.service_seconds is None:
         return state
     known = state.service_times.get(event.service, ServiceTimes(0.0, 0.0))
@@ -169,7 +166,7 @@ def _finished(state: HallState, event: TicketFinished) -> HallState:
 def _no_show(state: HallState, event: TicketNoShow) -> HallState:
     ticket = _ticket(state, event)
     gone = replace(ticket, state=_step(TICKET, ticket.state, event), window=None, clerk=None)
-    return _at_window(_with_ticket(state, gone), event, ticket=None)
+    return state.having(ticket=gone, window=_at_window(state, event, ticket=None))
 
 
 def _transferred(state: HallState, event: TicketTransferred) -> HallState:
@@ -184,11 +181,11 @@ def _transferred(state: HallState, event: TicketTransferred) -> HallState:
         window=None,
         clerk=None,
     )
-    state = replace(
-        _with_ticket(state, waiting),
+    return state.having(
+        ticket=waiting,
+        window=_at_window(state, event, ticket=None),
         lines=state.lines.add(waiting.waiting(), waiting.to_window),
     )
-    return _at_window(state, event, ticket=None)
 
 
 def _parked(state: HallState, event: TicketParked) -> HallState:
@@ -200,7 +197,7 @@ def _parked(state: HallState, event: TicketParked) -> HallState:
         started=None,
         parked=event.at,
     )
-    return _at_window(_with_ticket(state, parked), event, ticket=None)
+    return state.having(ticket=parked, window=_at_window(state, event, ticket=None))
 
 
 def _resumed(state: HallState, event: TicketResumed) -> HallState:
@@ -213,7 +210,7 @@ def _resumed(state: HallState, event: TicketResumed) -> HallState:
         window=event.window,
         clerk=event.clerk,
     )
-    return _at_window(_with_ticket(state, serving), event, ticket=ticket.id)
+    return state.having(ticket=serving, window=_at_window(state, event, ticket=ticket.id))
 
 
 def _cancelled(state: HallState, event: TicketCancelled) -> HallState:
@@ -222,11 +219,11 @@ def _cancelled(state: HallState, event: TicketCancelled) -> HallState:
     if ticket.state is TicketState.CALLED and ticket.window is not None:
         window = state.window(ticket.window)
         window = replace(window, state=_step(WINDOW, window.state, event), ticket=None)
-        state = state.with_window(window)
+        state = state.having(window=window)
     if ticket.state is TicketState.WAITING:
         lines = state.lines.take(ticket.id, ticket.service, ticket.tier, ticket.to_window)
-        state = replace(state, lines=lines)
-    return _without_ticket(state, cancelled)
+        state = state.having(lines=lines)
+    return state.without(cancelled)
 
 
 def _rating_ended(state: HallState, event: TicketRated | TicketUnrated) -> HallState:
@@ -234,16 +231,16 @@ def _rating_ended(state: HallState, event: TicketRated | TicketUnrated) -> HallS
     if window.asking != event.ticket:
         raise ImpossibleEvent(event, f"window asks about {window.asking}")
     rated = event.ticket if isinstance(event, TicketRated) else None
-    state = state.with_window(replace(window, asking=None, rated=rated))
-    return _without_ticket(state, _ticket(state, event))
+    state = state.having(window=replace(window, asking=None, rated=rated))
+    return state.without(_ticket(state, event))
 
 
 def _window_changed(state: HallState, event: WindowEvent) -> HallState:
     window = state.window(event.window)
     after = _step(WINDOW, window.state, event)
     if after is not WindowState.CLOSED:
-        return state.with_window(replace(window, state=after, clerk=event.clerk))
-    state = state.with_window(replace(window, state=after, clerk=None))
+        return state.having(window=replace(window, state=after, clerk=event.clerk))
+    state = state.having(window=replace(window, state=after, clerk=None))
     return _released(state, window)
 
 
@@ -253,7 +250,7 @@ def _released(state: HallState, window: Window) -> HallState:
     for waiting in own:
         ticket = replace(state.tickets[waiting.ticket], to_window=None)
         lines = state.lines.take(ticket.id, ticket.service, ticket.tier, window.number)
-        state = replace(_with_ticket(state, ticket), lines=lines.add(waiting))
+        state = state.having(ticket=ticket, lines=lines.add(waiting))
     return state
 
 
@@ -308,21 +305,11 @@ def _ticket(state: HallState, event: TicketEvent) -> Ticket:
         raise ImpossibleEvent(event, "no such ticket") from None
 
 
-def _with_ticket(state: HallState, ticket: Ticket) -> HallState:
-    return replace(state, tickets={**state.tickets, ticket.id: ticket})
-
-
-def _without_ticket(state: HallState, ticket: Ticket) -> HallState:
-    tickets = dict(state.tickets)
-    del tickets[ticket.id]
-    return replace(state, tickets=tickets)
-
-
-def _at_window(state: HallState, event: AtWindow, ticket: str | None) -> HallState:
-    """The window steps with the event's ticket, and holds ``ticket`` from now on."""
+def _at_window(state: HallState, event: AtWindow, ticket: str | None) -> Window:
+    """The window after a step with the event's ticket; it holds ``ticket`` from now on."""
     window: Window = state.window(event.window)
     if window.ticket not in (None, event.ticket):
         raise ImpossibleEvent(event, f"window holds {window.ticket}")
     after = _step(WINDOW, window.state, event)
     rated = None if after is WindowState.SERVING else window.rated
-    return state.with_window(replace(window, state=after, ticket=ticket, rated=rated))
+    return replace(window, state=after, ticket=ticket, rated=rated)

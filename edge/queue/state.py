@@ -133,8 +133,26 @@ class HallState:
         known = both(self.spent_on.get(day, {}), spent)
         return replace(self, spent_on=newest_days({**self.spent_on, day: known}))
 
-    def with_window(self, window: Window) -> "HallState":
-        return replace(self, windows={**self.windows, window.number: window})
+    def having(
+        self,
+        *,
+        ticket: Ticket | None = None,
+        window: Window | None = None,
+        lines: Lines | None = None,
+    ) -> "HallState":
+        """The same hall with this ticket, this window, these lines."""
+        return replace(
+            self,
+            tickets=self.tickets if ticket is None else {**self.tickets, ticket.id: ticket},
+            windows=self.windows if window is None else {**self.windows, window.number: window},
+            lines=self.lines if lines is None else lines,
+        )
+
+    def without(self, ticket: Ticket) -> "HallState":
+        """The same hall without this ticket: nothing happens to it any more."""
+        tickets = dict(self.tickets)
+        del tickets[ticket.id]
+        return replace(self, tickets=tickets)
 
 
 def newest_days(spent_on: Mapping[BusinessDay, Spent]) -> Mapping[BusinessDay, Spent]:
