@@ -132,6 +132,8 @@ class FileLock:
                 f"journal {path}: its lock file {lock} can't be locked: {error.strerror}. Keep the "
                 "journal on a disk of this machine"
             ) from error
+        self.identity = _identity_of(os.fstat(self._fd))
+        """Where the name has another, another controller may take the journal."""
 
     def was_used(self) -> bool:
         """Whether there has been a journal beside it."""
@@ -153,10 +155,6 @@ class FileLock:
         os.pwrite(self._fd, companion.to_bytes(), 0)
         os.fsync(self._fd)
 
-    def is_there(self) -> bool:
-        """Whether the file has its name still; else another controller may take the journal."""
-        return identity(self.path) == _identity_of(os.fstat(self._fd))
-
     def put_back(self) -> None:
         """The file was removed with the journal, perhaps: who starts next must know that there was
         one. What can't be done for that now can't be helped."""
@@ -177,7 +175,7 @@ Identity = tuple[int, int]
 """Device and inode."""
 
 
-def identity(path: Path) -> Identity | None:
+def identity(path: Path | str) -> Identity | None:
     """Of the file that has this name now; ``None`` where there is none."""
     try:
         return _identity_of(os.stat(path))

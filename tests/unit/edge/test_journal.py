@@ -228,6 +228,23 @@ async def test_an_append_is_kept_whole_or_not_at_all(path: Path) -> None:
     assert check_all(path) == []
 
 
+@pytest.mark.parametrize("tickets", [1, 85, 86, 900])
+async def test_an_append_is_kept_to_the_letter_however_many_events_it_has(
+    path: Path, tickets: int
+) -> None:
+    events = [event for n in range(tickets) for event in life(n)]
+    async with journal_at(path) as journal:
+        assert await journal.append(events) == 6 * tickets
+        with pytest.raises(JournalGuardViolated):
+            await journal.append([*(device(str(n)) for n in range(len(events))), issued(0)])
+        assert await journal.read(0, len(events) + 1) == [
+            (seq, to_json(event, hall=HALL, epoch=journal.epoch, seq=seq))
+            for seq, event in enumerate(events, start=1)
+        ]
+        with pytest.raises(JournalGuardViolated):  # the guards have seen each of them
+            await journal.append([issued(tickets - 1)])
+
+
 async def test_a_second_writer_that_gets_past_the_lock_can_not_make_a_gap(path: Path) -> None:
     async with journal_at(path) as journal:
         await journal.append([device()])
