@@ -166,7 +166,7 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_FAILED if invalid.may_pass else EXIT_CONFIG
     for warning in warnings(config):
         log.warning("%s", warning)
-    _spare_the_collector()
+    spare_the_collector()
     try:
         clock: Clock = (
             SharedScaledClock(options.clock_file) if options.clock_file else SystemClock()
@@ -185,7 +185,7 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """All that is there by now stays for ever. A full collection that looks through it holds the
     event loop for 45 ms (on a server; longer on a Pi), and a press with it; without, for 2 ms."""
     gc.collect()

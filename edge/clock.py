@@ -6,10 +6,10 @@ back-off run on the event loop's own time, whatever the demo's speed.
 
 import asyncio
 import mmap
-import os
 import struct
 import time
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,9 @@ from contract.names import Moment
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TIMESYNC = Path("/run/systemd/timesync")
+_TIMESYNC_IS_ASKED_EVERY_SECONDS = 1.0
+"""Not at every press: the file system is asked."""
+_PLAUSIBLE_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -38,38 +41,38 @@ def boot_id() -> str:
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock.
 
-    def __init__(self) -> None:
+    Whether its date can be believed: where systemd-timesyncd runs, it says so; elsewhere a date
+    that is not in the past of this software is believed.
+    """
+
+    def __init__(self, timesync: Path = _TIMESYNC) -> None:
         self._boot = boot_id()
+        self._timesync = timesync
+        self._said: bool | None = None
+        self._asked_at = -inf
 
     def now(self) -> Moment:
-        return Moment(
-            wall=datetime.now(UTC),
-            monotonic=time.clock_gettime(time.CLOCK_BOOTTIME),
-            boot=self._boot,
-            synced=clock_is_synced(),
-        )
+        wall, monotonic = datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME)
+        if monotonic - self._asked_at >= _TIMESYNC_IS_ASKED_EVERY_SECONDS:
+            self._said, self._asked_at = timesync_says(self._timesync), monotonic
+        synced = can_be(wall) if self._said is None else self._said
+        return Moment(wall=wall, monotonic=monotonic, boot=self._boot, synced=synced)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
 
 
-def clock_is_synced(timesync: Path = _TIMESYNC, unix: float | None = None) -> bool:
-    """Whether this machine's clock can be believed.
-
-    Where systemd-timesyncd runs, it says so itself: after a boot without a network the clock of a
-    Raspberry Pi stands where it was at the last shutdown. Elsewhere a date that is not in the past
-    of this software is believed.
-    """
-    # Asked at every press: pathlib would take ten times as long.
-    if os.path.isdir(timesync):
-        return os.path.exists(os.path.join(timesync, "synchronized"))
-    return (time.time() if unix is None else unix) > _PLAUSIBLE_SINCE
+def can_be(wall: datetime) -> bool:
+    """No hall has run this software in the past: such a date is a clock without a battery."""
+    return wall > _PLAUSIBLE_SINCE
 
 
-_PLAUSIBLE_SINCE = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-"""No hall has run this software before: an earlier date is a clock without a battery."""
+def timesync_says(folder: Path) -> bool | None:
+    """Whether systemd-timesyncd has set the clock; ``None`` where it does not run. After a boot
+    without a network the clock of a Raspberry Pi stands where it was at the last shutdown."""
+    return (folder / "synchronized").exists() if folder.is_dir() else None
 
 
 class SharedScaledClock:
