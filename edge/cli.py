@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from edge import __version__
@@ -225,8 +226,14 @@ def _journal_show(options: argparse.Namespace) -> int:
         event = json.loads(body)
         data = event["data"]
         about = [f"{key}={plain(data[key])}" for key in _TELLING if data.get(key) is not None]
-        print(f"{position:>8}  {event['time'][:19]}  {event['type']:<32}  {' '.join(about)}")
+        when = _local_time(event["time"])
+        print(f"{position:>8}  {when}  {event['type']:<32}  {' '.join(about)}")
     return EXIT_OK
+
+
+def _local_time(text: str) -> str:
+    """As this machine's people read it, with its zone."""
+    return datetime.fromisoformat(text).astimezone().isoformat(timespec="seconds")
 
 
 _TELLING = ("number", "window", "clerk", "service", "rating", "device", "status", "reason")
@@ -240,7 +247,7 @@ def _journal_dead_letters(options: argparse.Namespace) -> int:
         print(f"nowserving-edge: {error}", file=sys.stderr)
         return EXIT_FAILED
     for received_at, topic, reason, payload in letters:
-        print(f"{received_at[:19]}  {topic}: {reason}")
+        print(f"{_local_time(received_at)}  {topic}: {reason}")
         print(f"    {payload[:_SHOWN_BYTES]!r}{' …' if len(payload) > _SHOWN_BYTES else ''}")
     return EXIT_OK
 

@@ -39,6 +39,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+_UNSPECIFIED = 0x80
+"""The reason code of a connection that just broke: it says nothing. MQTT 5.0, section 2.4."""
+
 _T = TypeVar("_T")
 
 WINDOW = 20
@@ -564,7 +567,8 @@ class _PahoSession:
         _properties: Properties | None,
     ) -> None:  # fmt: skip
         how = "ended the connection" if flags.is_disconnect_packet_from_server else "is gone"
-        self._lose(SessionLost(f"{self._broker} {how}: {reason}"))
+        why = "" if reason.value == _UNSPECIFIED else f": {reason}"
+        self._lose(SessionLost(f"{self._broker} {how}{why}"))
 
     def _on_publish(
         self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from cloud_sync import __version__
@@ -168,7 +169,8 @@ _SHOWN_BYTES = 200
 def _dead_letters(config: SyncConfig, options: argparse.Namespace) -> int:
     letters = newest_dead_letters(config.store.path, options.last, options.hall)
     for received_at, topic, reason, payload in letters:
-        print(f"{received_at[:19]}  {_plain(topic)}: {_plain(reason)}")
+        when = datetime.fromisoformat(received_at).astimezone().isoformat(timespec="seconds")
+        print(f"{when}  {_plain(topic)}: {_plain(reason)}")
         print(f"    {payload[:_SHOWN_BYTES]!r}{' …' if len(payload) > _SHOWN_BYTES else ''}")
     return EXIT_OK
 

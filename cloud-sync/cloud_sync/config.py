@@ -146,6 +146,9 @@ def load(path: Path, *, files: bool = True) -> SyncConfig:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad begins with a BOM
+    except IsADirectoryError:
+        problem = f"is a folder; name the file in it, for example --config {path / 'sync.toml'}"
+        raise ConfigInvalid(path, [problem]) from None
     except OSError as error:
         raise ConfigInvalid(path, [f"can't be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
@@ -153,7 +156,8 @@ def load(path: Path, *, files: bool = True) -> SyncConfig:
         problem = f"line {line}: is not UTF-8 (is it GBK?); save the file as UTF-8"
         raise ConfigInvalid(path, [problem]) from None
     except (ValueError, RecursionError) as error:  # TOML's own, and what Python can't hold
-        raise ConfigInvalid(path, [f"is not TOML: {error}"]) from None
+        problem = f'is not TOML: {error}; right would be, for example: name = "a text"'
+        raise ConfigInvalid(path, [problem]) from None
     # What can be seen whatever else is wrong is looked at before the rest is.
     problems = [
         *_not_together(document),

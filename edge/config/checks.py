@@ -1,7 +1,7 @@
 """Contradictions and doubts: each part of the file is right, together they are not."""
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import count, product
 from pathlib import Path
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from contract.names import Rating, ServiceId
-from edge.config.examples import File, bounds_of, right_name
+from edge.config.examples import File, bounds_of, fits, free_number, right_name
 from edge.config.problems import Problem
 from edge.config.sections import HIGHEST_NUMBER, HallConfig
 from edge.config.toml import dotted, left_out, line_of, lines_of, table_of
@@ -41,7 +41,7 @@ def contradictions(config: HallConfig, file: File) -> Iterator[Problem]:
         yield from as_far_as_read(lambda: _unserved(draft))
     yield from _overlapping_numbers(draft)
     for name, device in draft.devices.items():
-        yield from as_far_as_read(partial(_wrong_keys, name, device, draft))
+        yield from as_far_as_read(partial(_wrong_keys, name, device, draft, file))
         yield from as_far_as_read(partial(_wrong_window, name, device, draft))
         yield from as_far_as_read(partial(_wrong_bus, name, device, draft))
     if "devices" in complete:
@@ -141,21 +141,31 @@ def _overlapping_numbers(config: HallConfig) -> Iterator[Problem]:
 _PREFIXES = [*ascii_uppercase, *map("".join, product(ascii_uppercase, repeat=2))]
 
 
-def _wrong_keys(name: str, device: DeviceConfig, config: HallConfig) -> Iterator[Problem]:
-    """Keys of a keypad mean something: a service, a caller's action, a rating."""
-    if device.role not in KEYPAD_ROLES or "keys" not in type(device).model_fields:
+def _wrong_keys(
+    name: str, device: DeviceConfig, config: HallConfig, file: File
+) -> Iterator[Problem]:
+    """Keys of a keypad mean something: a service, a caller's action, a rating. Their names are
+    looked at also where what stands behind one of them can't be read."""
+    model = type(device)
+    written = file["devices"][name].get("keys")
+    if device.role not in KEYPAD_ROLES or "keys" not in model.model_fields:
         return
-    keys: Mapping[str, object] = device.keys  # type: ignore[attr-defined] # of its own model
-    for key in keys:
+    if not isinstance(written, dict):
+        return
+    right: dict[str, object] = {}
+    for key, at in written.items():
+        what, known = _meaning(key, device.role, config)
+        if not what or not known:
+            right[key] = at
+        elif free := [each for each in known if each not in {*written, *right}]:
+            right[next(iter(difflib.get_close_matches(key, free, n=1)), free[0])] = at
+    keys = model.model_fields["keys"]
+    for key, at in right.items():
+        if not fits(keys, {key: at}):
+            right[key] = free_number(bounds_of(keys), [file, list(right.values())], at)
+    for key in written:
         what, known = _meaning(key, device.role, config)
         if what and known:
-            near = difflib.get_close_matches(key, known, n=1)
-            free = [each for each in (*near, *known) if each not in keys]
-            right = {
-                (free[0] if each == key else each): at
-                for each, at in keys.items()
-                if free or each != key
-            }
             yield Problem(
                 dotted(("devices", name, "keys", key)),
                 f"{what}; there are: {', '.join(known)}",

@@ -1,8 +1,10 @@
 """From a file to a configuration, or to everything that is wrong with it."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -66,8 +68,13 @@ DEEPEST = 10
 
 def load(path: Path) -> HallConfig:
     """Read and check a hall's file. Raises ``ConfigInvalid`` with all problems at once."""
+    text = ""
     try:
-        file = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
+        text = path.read_text(encoding="utf-8-sig")  # Notepad writes a BOM
+        file = tomllib.loads(text)
+    except IsADirectoryError:
+        what = "is a folder; name the file in it, for example --config " + str(path / "hall.toml")
+        raise ConfigInvalid(path, [Problem("the file", what)]) from None
     except OSError as error:
         example = FIRST_HALL if isinstance(error, FileNotFoundError) else ""
         raise ConfigInvalid(
@@ -78,7 +85,7 @@ def load(path: Path) -> HallConfig:
         what = "is not UTF-8 (is it GBK?); save the file as UTF-8"
         raise ConfigInvalid(path, [Problem(f"line {line}", what)]) from None
     except (ValueError, RecursionError) as error:  # TOML's own, and what Python can't hold
-        raise ConfigInvalid(path, [Problem("the file", f"is not TOML: {error}")]) from None
+        raise ConfigInvalid(path, [_not_toml(text, error)]) from None
     if (unfit := _unfit(file)) is not None:
         raise ConfigInvalid(path, [Problem("the file", unfit)])
 
@@ -94,8 +101,27 @@ def load(path: Path) -> HallConfig:
     problems += _faults(config, (), file)
     problems += contradictions(config, file)
     if problems:
-        raise ConfigInvalid(path, _as_in_the_file(problems, file))
+        raise ConfigInvalid(path, _as_in_the_file(_told_once(problems), file))
     return config
+
+
+def _not_toml(text: str, error: Exception) -> Problem:
+    """With the line as it stands there, where TOML says which one it is."""
+    what, lines = f"is not TOML: {error}", text.rstrip().split("\n")
+    found = re.search(r"at line ([0-9]+)", str(error))
+    number = int(found[1]) if found else len(lines) if "end of document" in str(error) else 0
+    if not 0 < number <= len(lines):
+        return Problem("the file", what, _LINES)
+    line = lines[number - 1].strip()
+    shown = f"{line[:_MOST_SHOWN]} …" if len(line) > _MOST_SHOWN else line
+    return Problem(f"line {number}", f"{what}: {shown!r}", _LINES)
+
+
+_LINES = """name = "a text"
+number = 15
+list = ["one", "two"]
+table = { key = 17 }"""
+_MOST_SHOWN = 100
 
 
 def _unfit(file: Mapping[str, Any]) -> str | None:
@@ -115,6 +141,16 @@ def _inside(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return (each for pair in value.items() for each in pair)
     return value if isinstance(value, list) else ()
+
+
+def _told_once(problems: list[Problem]) -> list[Problem]:
+    """One problem for each key. What was found later knows more of the file: its example holds."""
+    found: dict[str, Problem] = {}
+    for problem in problems:
+        same = found.get(problem.key)
+        both = {each.what: None for each in (same, problem) if each is not None}
+        found[problem.key] = replace(problem, what="; ".join(both))
+    return list(found.values())
 
 
 def _as_in_the_file(problems: list[Problem], file: Mapping[str, Any]) -> list[Problem]:

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -205,7 +206,9 @@ def test_a_journal_is_shown_an_event_a_line(tmp_path: Path) -> None:
     run.communicate(timeout=20)
     shown = edge("journal", "show", tmp_path / "journal.db")
     assert shown.returncode == EXIT_OK
-    assert "hall.controller.started.v1" in shown.stdout.splitlines()[0]
+    first = shown.stdout.splitlines()[0]
+    assert "hall.controller.started.v1" in first
+    assert datetime.fromisoformat(first.split()[1]).tzinfo, "a time carries its zone"
     assert "hall.day.opened.v1" in shown.stdout.splitlines()[1]
     assert edge("journal", "show", tmp_path / "nothing.db").returncode == EXIT_FAILED
 
@@ -248,7 +251,8 @@ async def test_what_could_not_be_taken_is_shown_with_the_reason(tmp_path: Path) 
     shown = edge("journal", "dead-letters", path)
     assert shown.returncode == EXIT_OK
     what, payload, _, cut = shown.stdout.splitlines()
-    assert what == f"{START.isoformat()[:19]}  halls/riverside/v1/ack: epoch: a string"
+    when = START.astimezone().isoformat(timespec="seconds")  # with the zone
+    assert what == f"{when}  halls/riverside/v1/ack: epoch: a string"
     assert payload.strip() == """b'{"epoch": 1}\\x1b'"""
     assert cut.endswith("x' …")
     assert edge("journal", "dead-letters", tmp_path / "nothing.db").returncode == EXIT_FAILED

@@ -186,8 +186,9 @@ async def test_the_broker_killed_in_the_middle_of_publishing_is_told_to_all_who_
             lost = [each for each in results if isinstance(each, SessionLost)]
             assert len(lost) == len(tasks) - confirmed > 0
             assert all(each is None or isinstance(each, SessionLost) for each in results)
-            with pytest.raises(SessionLost):
+            with pytest.raises(SessionLost) as gone:
                 await anext(hall.messages())
+            assert "Unspecified" not in str(gone.value), "that tells nobody anything"
             with pytest.raises(SessionLost):
                 await hall.publish("halls/hall-a/v1/events", b"after")
 

@@ -103,8 +103,13 @@ def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
     "text", ["= nonsense", "\x00", "x = " + "[" * 5000 + "]" * 5000, "x = " + "9" * 5000]
 )
 def test_what_is_not_toml_is_said_so(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigInvalid, match="is not TOML"):
+    with pytest.raises(ConfigInvalid, match=r"is not TOML.*right would be"):
         load(write(tmp_path, text))
+
+
+def test_a_folder_is_no_file_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="is a folder; name the file in it"):
+        load(tmp_path)
 
 
 def test_a_file_in_another_encoding_is_told_the_line_and_the_way_out(tmp_path: Path) -> None:

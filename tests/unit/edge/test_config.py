@@ -1,13 +1,14 @@
 """A hall's file is checked as a whole: every problem at once, with a line that is right."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from edge.config import ConfigInvalid, load, warnings
 from edge.config.checks import about_disk, file_system_of
-from edge.config.load import FIRST_HALL
+from edge.config.load import _LINES, FIRST_HALL
 
 GOOD = """
 [hall]
@@ -255,7 +256,7 @@ def test_what_python_can_not_hold_is_refused_in_words(tmp_path: Path, text: str)
     file = tmp_path / "hall.toml"
     file.write_text(GOOD + text + "\n", encoding="utf-8")
     with pytest.raises(
-        ConfigInvalid, match=r"the file: (is not TOML|is nested too deep|has a number)"
+        ConfigInvalid, match=r"(the file|line 1): (is not TOML|is nested too deep|has a number)"
     ):
         load(file)
 
@@ -351,8 +352,17 @@ def test_a_hall_that_no_broker_would_let_through_is_warned_of(
 
 
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path) -> None:
+    line = GOOD.count("\n") + 2
     problems = problems_of(tmp_path, GOOD + "\nprefix == 3\n")
-    assert "line" in problems["the file"]
+    assert "'prefix == 3'" in problems[f"line {line}"]
+    problems = problems_of(tmp_path, GOOD + "\nprefix =")
+    assert "'prefix ='" in problems[f"line {line}"]
+    assert tomllib.loads(_LINES).keys() == {"name", "number", "list", "table"}
+
+
+def test_a_folder_is_no_file_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="is a folder; name the file in it"):
+        load(tmp_path)
 
 
 def test_a_file_that_is_not_there_says_so_and_what_could_be_in_it(tmp_path: Path) -> None:

@@ -328,6 +328,8 @@ WRONG: list[tuple[Path_, object, str, str]] = [
     (("devices", "caller-1", "lamps", "x"), 1, "devices.caller-1.lamps.x", "both on output 1"),
     (("devices", "evaluator-1", "keys", "so"), 3, "devices.evaluator-1.keys.so", "is no rating"),
     (("devices", "buttons", "keys", "tea"), 9, "devices.buttons.keys.tea", "no service has this"),
+    (("devices", "buttons", "keys", "tea"), 99, "devices.buttons.keys.tea", "no service has this"),
+    (("devices", "buttons", "keys", "tea"), 99, "devices.buttons.keys.tea", "from 0 to 27"),
     (("devices", "buttons", "keys", "Tea"), 9, "devices.buttons.keys.Tea", "small letters"),
     (("devices", "buttons", "lamps", "no_paper"), 99, "devices.buttons.lamps.no_paper", "0 to 27"),
     (("devices", "buttons", "lamps", "no_paper"), 17, "devices.buttons.lamps.no_paper", "a key's"),
