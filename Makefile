@@ -14,13 +14,16 @@ PINS := requirements/constraints.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 # Most tests wait for wires, not for the processor. ARGS="-n 0" for one after the other.
 IN_PARALLEL := -n auto --dist loadfile
 
+# Raspberry Pi OS has these; `make test` runs the fast tests with each that this machine has, too.
+OTHER_PYTHONS ?= 3.11 3.13
+
 SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: demo chaos test unit lint types asyncapi diagrams constraints bench format clean help \
-	test-all-pythons system-packages
+	test-all-pythons unit-other-pythons system-packages
 
 help: ## List the targets
 	@echo 'make TARGET, with PYTHON=/path/to/python3.x to choose one:'
@@ -37,14 +40,24 @@ chaos: $(VENV)/.product ## Ten headless demos, all three programs killed again a
 		$(BIN)/nowserving demo --headless --for 50 --speed 60 --chaos --json --seed $$seed || exit 1; \
 	done
 
-test: system-packages lint types ## Install what the tests need, then lint, types, import rules, all tests
+test: system-packages lint types $(if $(ARGS),,unit-other-pythons) ## Install what the tests need, then lint, types, import rules, all tests
 	@$(BIN)/pytest $(IN_PARALLEL) $(ARGS)
 
 test-all-pythons: ## make test with every Python >= 3.11 of this machine (PATH and pyenv)
 	@for python in $$(tools/find-python.sh --all); do \
 		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 		echo "== Python $$version ($$python)"; \
-		$(MAKE) test PYTHON=$$python VENV=.venv-$$version || exit 1; \
+		$(MAKE) test PYTHON=$$python VENV=.venv-$$version OTHER_PYTHONS= || exit 1; \
+	done
+
+unit-other-pythons: $(VENV)/.dev
+	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for python in $$(tools/find-python.sh --all); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		case " $(OTHER_PYTHONS) " in *" $$version "*) ;; *) continue ;; esac; \
+		[ "$$version" != "$$own" ] || continue; \
+		echo "== the fast tests with Python $$version ($$python)"; \
+		$(MAKE) unit PYTHON=$$python VENV=.venv-$$version || exit 1; \
 	done
 
 unit: $(VENV)/.dev ## The fast, pure tests only
