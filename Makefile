@@ -50,7 +50,7 @@ test-all-pythons: ## make test with every Python >= 3.11 of this machine (PATH a
 		$(MAKE) test PYTHON=$$python VENV=.venv-$$version OTHER_PYTHONS= || exit 1; \
 	done
 
-unit-other-pythons: $(VENV)/.dev
+unit-other-pythons: $(VENV)/.dev ## The same with 3.11 and 3.13, each where it is there
 	@own=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for python in $$(tools/find-python.sh --all); do \
 		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
