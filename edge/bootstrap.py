@@ -21,7 +21,7 @@ from edge.hardware import Hardware, units_of
 from edge.health import Health, counters_of, state_document
 from edge.journal.errors import JournalDamaged
 from edge.journal.journal import Journal
-from edge.old_copy import leave_out_numbers
+from edge.old_copy import OldCopy
 from edge.queue.apply import apply
 from edge.queue.machines import ImpossibleEvent
 from edge.queue.numbers import spent_by
@@ -67,9 +67,9 @@ async def run_hall(config: HallConfig, clock: Clock, stop: asyncio.Event) -> Non
         )
     journal = await Journal.open(config.journal.path, hall=config.hall.id, new_epoch=new_ulid)
     try:
+        state, position = await restore(journal)
         if journal.was_put_back:
             await journal.start_new_epoch()
-        state, position = await restore(journal)
         hall = Hall(
             config, clock, journal, Controller(config.plan(), state, position, journal, clock)
         )
@@ -135,7 +135,8 @@ class Hall:
         self._controller = controller
         self._health = Health(controller, clock, units_of(config.devices, config.buses))
         self._hardware = Hardware(config.devices, config.buses, self._health.status_changed)
-        self._days = DayKeeper(controller, clock)
+        self._old_copy = OldCopy(controller, journal, clock)
+        self._days = DayKeeper(controller, clock, self._old_copy.settle_when_dated)
         self._snapshots = SnapshotKeeper(controller, journal)
         self._waits = Waits(controller, clock)
         self._desks = self._make_desks(self._hardware)
@@ -163,16 +164,12 @@ class Hall:
         await wind_up_removed_services(self._controller)
         await self._days.check()
         if self._journal.was_put_back:
-            if not await self._leave_out_numbers():
+            if not await self._old_copy.leave_out_numbers():
                 raise CannotStart(
                     "the journal is an old copy that was put back, and the numbers that may be on "
                     "somebody's paper can't be left out: see above"
                 )
-            await self._journal.settle()
-
-    async def _leave_out_numbers(self, lost_events: int = 0) -> bool:
-        since = self._journal.ended_at
-        return await leave_out_numbers(self._controller, self._clock.now(), since, lost_events)
+            await self._old_copy.settle()
 
     async def _serve(self, stop: asyncio.Event, writer: "asyncio.Task[None]") -> None:
         """Everything that works side by side. One that fails ends all: a half hall is no hall, and
@@ -295,7 +292,7 @@ class Hall:
             mqtt=mqtt,
             state_document=self._document,
             submit=self._controller.submit,
-            on_old_copy=self._leave_out_numbers,
+            old_copy=self._old_copy,
             clock=self._clock,
             random=SystemRandom(),
             heartbeat_seconds=section.heartbeat_seconds,

@@ -6,12 +6,15 @@ then are on people's paper, so as many as may be are left out.
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from contract.commands import Refusal
 from contract.events import NumberRun, NumbersLeftOut
 from contract.names import BusinessDay, Moment
+from edge.clock import Clock
 from edge.controller import Controller
+from edge.journal.errors import JournalError
 from edge.journal.salvage import UNKNOWN_TAIL
 from edge.queue.day import begins, business_day
 from edge.queue.numbers import Spent, next_unspent
@@ -26,31 +29,85 @@ EVENTS_PER_TICKET = 2
 """At least: issued and printed."""
 
 
+class PutBack(Protocol):
+    """What is needed of a journal."""
+
+    was_put_back: bool
+    ended_at: datetime
+
+    async def settle(self) -> None:
+        """Raises ``JournalError``."""
+        ...
+
+
+class OldCopy:
+    """What is to be done about a journal that was put back, and whether it is done."""
+
+    def __init__(self, controller: Controller, journal: PutBack, clock: Clock) -> None:
+        self._controller = controller
+        self._journal = journal
+        self._clock = clock
+        self._started = clock.now()
+        self._is_owed = False
+        """Numbers were left out, on days that a clock said which nobody had set yet."""
+
+    async def leave_out_numbers(self, lost_events: int = 0) -> bool:
+        """Whether it is done, and on the disk. ``lost_events``: so many more the centre has."""
+        now = self._clock.now()
+        running = timedelta(seconds=now.seconds_since(self._started) or 0.0)
+        return await leave_out_numbers(
+            self._controller, now, self._journal.ended_at, now.wall - running, lost_events
+        )
+
+    async def settle(self) -> None:
+        """All is done, if the date is known; else the days are still to come on which it counts.
+
+        Raises ``JournalError``.
+        """
+        self._is_owed = not self._clock.now().synced
+        if not self._is_owed:
+            await self._journal.settle()
+
+    async def settle_when_dated(self) -> bool:
+        """Whether a day may begin: none, whose numbers would have to be left out first."""
+        if not self._is_owed or not self._clock.now().synced:
+            return True
+        if not await self.leave_out_numbers():
+            return False
+        try:
+            await self.settle()
+        except JournalError as error:  # the numbers are left out; once more at the next start
+            log.warning("the journal is taken for an old copy at the next start, too: %s", error)
+        return True
+
+
 async def leave_out_numbers(
-    controller: Controller, now: Moment, since: datetime, lost_events: int = 0
+    controller: Controller, now: Moment, since: datetime, until: datetime, lost_events: int = 0
 ) -> bool:
     """Leave out the numbers that may have been issued on the days that are not over; whether it is
     done, and on the disk.
 
-    ``since``: the copy's last event. ``lost_events``: so many more the centre has, at least.
+    ``since``: the copy's last event. ``until``: this process began, and knows what it issued.
+    ``lost_events``: so many more the centre has, at least.
     """
     plan = controller.plan
     days = {business_day(plan, now), controller.state.business_day or business_day(plan, now)}
+    events = []
     for day in sorted(days):
-        seconds = (now.wall - max(since, begins(plan, day))).total_seconds()
+        seconds = (until - max(since, begins(plan, day))).total_seconds()
         runs = runs_left_out(plan, controller.state, day, count_left_out(seconds, lost_events))
-        event = NumbersLeftOut(at=now, business_day=day, runs=runs)
-        outcome = await controller.record(event)
-        if isinstance(outcome, Refusal):
-            log.critical("numbers that may be on somebody's paper can't be left out: %s", outcome)
-            return False
-        numbers = ", ".join(f"{run.prefix}{run.first} to {run.prefix}{run.last}" for run in runs)
+        events.append(NumbersLeftOut(at=now, business_day=day, runs=runs))
+    outcome = await controller.record(*events)
+    if isinstance(outcome, Refusal):
+        log.critical("numbers that may be on somebody's paper can't be left out: %s", outcome)
+        return False
+    for event in events:
         log.critical(
             "the journal is an old copy that was put back: on %s nobody gets %s, for they may be "
             "on somebody's paper. Where too few remain, give the service more numbers. Who was "
             "waiting and is not in the copy must take a new number",
-            day,
-            numbers,
+            event.business_day,
+            ", ".join(f"{run.prefix}{run.first} to {run.prefix}{run.last}" for run in event.runs),
         )
     return True
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from contract.commands import Refusal
@@ -23,14 +23,25 @@ REFRESH_SECONDS = 1.0
 
 
 class DayKeeper:
-    """Opens and closes business days by the hall's calendar."""
+    """Opens and closes business days by the hall's calendar.
 
-    def __init__(self, controller: Controller, clock: Clock) -> None:
+    ``may_begin``: asked before each look at it.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        clock: Clock,
+        may_begin: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         self._controller = controller
         self._clock = clock
+        self._may_begin = may_begin
 
     async def check(self) -> None:
         """Do what the calendar asks for now."""
+        if self._may_begin is not None and not await self._may_begin():
+            return
         controller = self._controller
         for command in day.due(controller.plan, controller.state, self._clock.now()):
             outcome = await controller.submit(command)

@@ -10,7 +10,7 @@ Events may arrive twice or out of order; the centre tells them by (hall, epoch, 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
@@ -69,7 +69,22 @@ class EventSource(DeadLetterFile, Protocol):
 
     async def save_acked(self, seq: int) -> None: ...
 
+    async def unsettle(self) -> None: ...
+
     async def start_new_epoch(self) -> Epoch: ...
+
+
+class CopyPutBack(Protocol):
+    """What the hall does about a journal that the centre has found to be an old copy."""
+
+    async def leave_out_numbers(self, lost_events: int) -> bool:
+        """The centre knows so many events, at most, that this journal has lost; whether it is
+        done."""
+        ...
+
+    async def settle(self) -> None:
+        """A new epoch has begun, too. Raises ``JournalError``."""
+        ...
 
 
 class Uplink:
@@ -83,18 +98,16 @@ class Uplink:
         mqtt: MqttConfig,
         state_document: Callable[[], HallReport],
         submit: Submit,
-        on_old_copy: Callable[[int], Awaitable[bool]],
+        old_copy: CopyPutBack,
         clock: Clock,
         random: Random,
         heartbeat_seconds: float = 15.0,
         pace: Pace | None = None,
     ) -> None:
-        """``on_old_copy(lost_events)``: the centre knows so many events, at most, that this journal
-        has lost; whether what follows from that is done, and a new epoch may begin."""
         self._hall = hall
         self._journal = journal
         self._mqtt = mqtt
-        self._on_old_copy = on_old_copy
+        self._old_copy = old_copy
         self._state_document = state_document
         self._heartbeat_seconds = heartbeat_seconds
         self._pace = pace or Pace()
@@ -106,6 +119,8 @@ class Uplink:
         self._batch_size = BatchSize()
         self._new_epoch_at: float | None = None
         self._epochs_left: set[Epoch] = set()
+        self._numbers_left_out_in: Epoch | None = None
+        """Once is enough, however often the new epoch can't begin."""
         self._trouble = Trouble(
             lambda text: log.warning("no way to the centre, events wait in the journal: %s", text)
         )
@@ -325,23 +340,30 @@ class Uplink:
 
     async def _leave_epoch(self, discovery: "_JournalIsOldCopy") -> None:
         """The centre knows events of our epoch that we don't: they are another history's."""
+        try:
+            await self._begin_new_epoch(discovery)
+        except JournalError as error:  # the next connection finds it out again, as does a start
+            _count(self._counts, "journal_errors", str(error))
+
+    async def _begin_new_epoch(self, discovery: "_JournalIsOldCopy") -> None:
+        left = self._journal.epoch
+        await self._journal.unsettle()  # a start goes on from here, whatever ends this
+        if self._numbers_left_out_in != left:
+            lost_events = max(0, discovery.seq - self._journal.acked)
+            if not await self._old_copy.leave_out_numbers(lost_events):
+                return
+            self._numbers_left_out_in = left
+        self._epochs_left.add(left)
+        await self._journal.start_new_epoch()
         log.critical(
             "%s. What the centre has not confirmed of this journal goes there under a new epoch; "
             "what happened between the copy and its return, the centre alone knows",
             discovery,
         )
-        # The numbers first: what ends between the two is found out again by the next connection.
-        if not await self._on_old_copy(max(0, discovery.seq - self._journal.acked)):
-            return
-        self._epochs_left.add(self._journal.epoch)
-        try:
-            await self._journal.start_new_epoch()
-        except JournalError as error:  # the next connection finds it out again
-            _count(self._counts, "journal_errors", str(error))
-            return
         self._counts["new_epochs"] += 1
         self._new_epoch_at = asyncio.get_running_loop().time()
         self._outbox = self._new_outbox(perhaps_sent=0)
+        await self._old_copy.settle()
 
     def _new_outbox(self, perhaps_sent: int) -> Outbox:
         return Outbox(acked=self._journal.acked, perhaps_sent=perhaps_sent, pace=self._pace)

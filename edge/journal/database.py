@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -40,13 +41,16 @@ BUSY_SECONDS = 0.2
 
 _MARK = "There is a journal beside this file. Where it is lost, remove this file to begin anew."
 NOT_LIVED_YET = ""
-SALVAGED = "salvaged"
 UNSETTLED = "unsettled"
 """The lives of a new file, and of none (an old copy was found, and what follows from that is not
-done), and how that of one begins which is to follow another: see ``Companion``."""
-_COMPANION_BYTES = 480
-_FLOOR_BYTES = 32
-"""Written at once and never shortened: after a power cut each is found whole, or as it was."""
+done): see ``Companion``."""
+_COMPANION_BYTES = 448
+_FLOOR_BYTES = 64
+"""Within one sector, each written at once and never shortened: after a power cut each is found
+whole, or as it was."""
+_OTHERS_SECONDS = 120.0
+"""The lock's file was changed so long after we wrote to it last: by somebody else. After a power
+cut its content may be older than its times, by the half minute that the kernel keeps them."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,10 @@ class Companion:
     """Names that its present life may have: two while one is being exchanged for the other."""
     position: int
     """It has so many events, at least."""
-    salvage: str = ""
-    """The salvaged file that it was last: a second time it is an old copy."""
 
     def to_bytes(self) -> bytes:
         lives = [f"life {life or '-'}" for life in self.lives]
-        text = "\n".join([_MARK, f"inode {self.inode}", *lives, f"salvage {self.salvage or '-'}"])
+        text = "\n".join([_MARK, f"inode {self.inode}", *lives])
         return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n" + _floor(self.position)
 
     @classmethod
@@ -73,20 +75,30 @@ class Companion:
         text = content.decode("ascii", errors="replace")
         inode = re.search(r"^inode ([0-9]+)$", text, re.MULTILINE)
         lives = re.findall(r"^life (-|[0-9a-z]+) *$", text, re.MULTILINE)
-        salvage = re.search(r"^salvage ([0-9a-z]+) *$", text, re.MULTILINE)
-        position = re.search(r"^position ([0-9]+) *$", text, re.MULTILINE)
+        position = re.search(r"^position ([0-9]+) ", text, re.MULTILINE)
         if not inode or not lives:
             return None
         return cls(
             inode=int(inode[1]),
             lives=tuple(life.replace("-", NOT_LIVED_YET) for life in lives),
             position=int(position[1]) if position else 0,
-            salvage=salvage[1] if salvage else "",
         )
 
 
 def _floor(position: int) -> bytes:
-    return b"position %020d\n" % position
+    """So many events, said at this time (Unix seconds)."""
+    return b"position %020d at %020d\n" % (position, time.time())
+
+
+def life_after_salvage(life: str, position: int) -> str:
+    """The life of a file that is to follow a journal with this life and so many events."""
+    return f"salvaged{life or 'unknown'}at{position}"
+
+
+def salvaged_from(life: str) -> tuple[str, int] | None:
+    """The life of the journal that a salvage was made of, and its last position."""
+    found = re.fullmatch(r"salvaged([0-9a-z]+)at([0-9]+)", life)
+    return (found[1], int(found[2])) if found else None
 
 
 @dataclass(frozen=True)
@@ -140,8 +152,18 @@ class FileLock:
         return os.fstat(self._fd).st_size > 0
 
     def companion(self) -> Companion | None:
-        """What it knows of the journal; ``None`` where there was none, or it can't be read."""
-        return Companion.from_bytes(os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES, 0))
+        """What it knows of the journal; ``None`` where there was none, or it makes no sense. Raises
+        ``OSError``."""
+        return Companion.from_bytes(self._content())
+
+    def was_put_back(self) -> bool:
+        """Whether somebody else wrote to it since: a backup of the whole folder came over it. No
+        copying sets a file's ctime back. Raises ``OSError``."""
+        said = re.search(rb"^position [0-9]+ at ([0-9]+)$", self._content(), re.MULTILINE)
+        return said is not None and os.fstat(self._fd).st_ctime > int(said[1]) + _OTHERS_SECONDS
+
+    def _content(self) -> bytes:
+        return os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES, 0)
 
     def raise_floor(self, position: int) -> None:
         """The journal has so many events on its disk. Not synced: a kill loses nothing of it, and a
@@ -158,11 +180,11 @@ class FileLock:
     def put_back(self) -> None:
         """The file was removed with the journal, perhaps: who starts next must know that there was
         one. What can't be done for that now can't be helped."""
-        content = os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES, 0)
         with suppress(OSError):
+            known = self.companion()
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                os.write(fd, content)
+                os.write(fd, _MARK.encode() if known is None else known.to_bytes())
                 os.fsync(fd)
             finally:
                 os.close(fd)

@@ -28,7 +28,6 @@ from edge.journal.database import (
     BUSY_SECONDS,
     NOT_LIVED_YET,
     PRAGMAS,
-    SALVAGED,
     UNSETTLED,
     Companion,
     Contents,
@@ -36,6 +35,7 @@ from edge.journal.database import (
     Identity,
     identity,
     open_or_create,
+    salvaged_from,
 )
 from edge.journal.errors import (
     Guard,
@@ -71,6 +71,8 @@ SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->
   value ->> 7
 FROM json_each(?)
 """  # noqa: S608 - nothing from outside
+
+_BYTES = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 
 _RENUMBER = """
 UPDATE events SET body = json_set(body, '$.id', ?1 || '.' || (position - ?2),
@@ -120,8 +122,6 @@ class Journal:
         self._files = _Files(path, lock)
         self._position = contents.position
         self._life = contents.life
-        known = lock.companion()
-        self._salvage = known.salvage if known else ""
         self.was_put_back = self._is_copy()
         """It is an old copy, or came from elsewhere: see ``edge.old_copy``. Until ``settle``."""
         self.ended_at = _LONG_AGO
@@ -150,7 +150,14 @@ class Journal:
         except BaseException:
             lock.release()
             raise
-        journal = cls(path, lock, database, contents, new_epoch)
+        try:
+            journal = cls(path, lock, database, contents, new_epoch)
+        except BaseException as error:
+            await database.close()  # its thread would outlive us
+            lock.release()
+            if isinstance(error, OSError):
+                raise JournalError(f"{lock.path} can't be read: {error.strerror}") from error
+            raise
         try:
             journal.ended_at = await journal._newest_at()
             if journal.was_put_back:
@@ -167,18 +174,16 @@ class Journal:
 
     def _is_copy(self) -> bool:
         """Whether the file beside knows another journal than this: its life is another, or it is
-        the same in another file. (What a salvage has made is to follow another.)"""
+        the same in another file, or with fewer events, or both were put back. What a salvage has
+        made follows the journal that it was made of, and no other."""
         known = self._file_lock.companion()
-        salvaged = self._life.startswith(SALVAGED)
         if known is None:
-            return self._life != NOT_LIVED_YET and not salvaged
-        if salvaged and self._life not in known.lives:
-            return self._life == known.salvage
-        return (
-            self._life not in known.lives
-            or self._files.inode != known.inode
-            or self._position < known.position
-        )
+            return self._life != NOT_LIVED_YET
+        if self._life in known.lives:
+            is_another = self._files.inode != known.inode or self._position < known.position
+            return is_another or self._file_lock.was_put_back()
+        source = salvaged_from(self._life)
+        return source is None or source[0] not in known.lives or source[1] < known.position
 
     async def _newest_at(self) -> datetime:
         async for _, event in self.events_since(self._position - 1):
@@ -194,21 +199,26 @@ class Journal:
             await self._renew_life()
         self.was_put_back = False
 
+    async def unsettle(self) -> None:
+        """It was found out to be an old copy: until ``settle``, whoever opens it finds one.
+
+        Raises ``JournalFull``.
+        """
+        async with self._one_writer:
+            self._remember(UNSETTLED)
+        self.was_put_back = True
+
     async def _renew_life(self) -> None:
         """Make whatever copies there are of this file into old ones."""
         before, life = self._life, secrets.token_hex(16)
         self._remember(before, life)
-        if before.startswith(SALVAGED):
-            self._salvage = before
         await self._run("UPDATE journal SET life = ?", (life,))
         self._life = life
         self._remember(life)
 
     def _remember(self, *lives: str) -> None:
         try:
-            self._file_lock.remember(
-                Companion(self._files.inode, lives, self._position, self._salvage)
-            )
+            self._file_lock.remember(Companion(self._files.inode, lives, self._position))
         except OSError as error:
             raise JournalFull(
                 f"{self._file_lock.path} can't be written: {error.strerror}. Make room on its disk"
@@ -239,7 +249,7 @@ class Journal:
         was kept. (Of a write whose sync failed, a crash before the next one may keep all.)
         """
         async with self._one_writer:
-            self._look_for_files()
+            await self._look_for_files()
             if self._append_was_left:
                 await self._find_position()
             if events:
@@ -469,7 +479,7 @@ class Journal:
     async def check(self) -> None:
         """Whether the journal answers. Raises ``JournalError`` (for whoever feeds the watchdog)."""
         async with self._one_writer:
-            self._look_for_files()
+            await self._look_for_files()
             if self._append_was_left:
                 await self._find_position()
             ((end,),) = await self._run("SELECT coalesce(max(position), 0) FROM events")
@@ -484,10 +494,18 @@ class Journal:
             "controller must start again"
         )
 
-    def _look_for_files(self) -> None:
+    async def _look_for_files(self) -> None:
         """What is written to a file that has no name any more is gone with this process."""
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             self._files.look()
+        except JournalMissing:
+            if not self._files.are_shorter():
+                raise
+            # It may be whole all the same: somebody has run VACUUM.
+            ((size,),) = await self._run(_BYTES)
+            self._files.look(whole_with=size)
 
     async def close(self) -> None:
         """Write what is left to write and close. Safe to call twice."""
@@ -560,9 +578,17 @@ class _Files:
     def inode(self) -> int:
         return 0 if self._identity is None else self._identity[1]
 
-    def look(self) -> None:
-        """Raises ``JournalMissing``. Called at every append, so it asks for three names only."""
-        what = self._missing()
+    def are_shorter(self) -> bool:
+        """The journal is there, and has fewer bytes than before."""
+        try:
+            return os.stat(self._journal).st_size < self._bytes
+        except OSError:
+            return False
+
+    def look(self, whole_with: int = 0) -> None:
+        """Raises ``JournalMissing``. Called at every append, so it asks for three names only.
+        ``whole_with``: SQLite says that it has so many bytes."""
+        what = self._missing(whole_with)
         if what is not None:
             self._lock.put_back()
             raise JournalMissing(
@@ -570,14 +596,14 @@ class _Files:
                 "stop the controller"
             )
 
-    def _missing(self) -> str | None:
+    def _missing(self, whole_with: int) -> str | None:
         try:
             status = os.stat(self._journal)
         except OSError:
             return f"journal {self._journal} was removed"
         if (status.st_dev, status.st_ino) != self._identity:
             return f"journal {self._journal} was replaced"
-        if status.st_size < self._bytes:
+        if status.st_size < self._bytes and not 0 < whole_with <= status.st_size:
             return f"journal {self._journal} was cut short"
         self._bytes = status.st_size
         if self._wal_identity is None:

@@ -12,17 +12,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from secrets import token_hex
 
 from pydantic import ValidationError
 
 from contract.envelope import CloudEvent, renumber
 from contract.names import BusinessDay, Epoch, HallId
 from edge.journal.database import (
-    SALVAGED,
+    NOT_LIVED_YET,
     Contents,
     FileLock,
     introduce,
+    life_after_salvage,
     sync_file,
     sync_folder,
 )
@@ -153,7 +153,8 @@ class _Salvage:
             if not continues:
                 self._empty_guards("at_window", "clerk_at")
             left_out = self._spend_numbers(gaps)
-            introduce(self.new, contents.hall, self.epoch, base, SALVAGED + token_hex(16))
+            life = life_after_salvage(self._life(), contents.position)
+            introduce(self.new, contents.hall, self.epoch, base, life)
         events = self._one("SELECT count(*) FROM events")
         return Salvage(
             self.source, self.target, events, tuple(gaps), events - base, continues, left_out
@@ -250,6 +251,15 @@ class _Salvage:
                 f"{event.seq}. Give 0 to {event.seq}; where the centre has more, {event.seq}"
             )
         return Contents(hall, event.epoch, base, base + acked, position)
+
+    def _life(self) -> str:
+        """The damaged file's; empty where it can't say."""
+        try:
+            with closing(_read_only(self.source)) as old:
+                (life,) = old.execute("SELECT life FROM journal").fetchone()
+        except (sqlite3.Error, TypeError):  # of an earlier version, or of no hall
+            return NOT_LIVED_YET
+        return str(life)
 
     def _gaps(self) -> list[tuple[int, int]]:
         rows = self.new.execute(

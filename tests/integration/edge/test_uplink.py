@@ -27,7 +27,7 @@ from contract.envelope import CloudEvent
 from contract.events import DeviceChanged, HallEvent
 from contract.names import Presence
 from edge.clock import ManualClock
-from edge.journal import Journal
+from edge.journal import Journal, JournalFull
 from edge.journal.database import newest_dead_letters
 from edge.outbox import Pace
 from edge.uplink import Uplink
@@ -140,10 +140,10 @@ class Hall:
         self.clock = ManualClock(START)
         self.commands: list[Command] = []
         self.lost_events: list[int] = []
+        """As often as the centre had events that the journal had not, so many."""
         self.epochs_then: list[str] = []
         self.refuses_old_copy = 0
         """So many times, as a journal that is held does."""
-        """As often as the centre had events that the journal had not, so many."""
         self.written = 0
         self.new_epoch = epochs()
         self.heartbeat_seconds = 15.0
@@ -151,10 +151,14 @@ class Hall:
         self.bug: Exception | None = None
         """What goes wrong when the hall is asked how it is."""
 
-    async def on_old_copy(self, lost_events: int) -> bool:
+    async def leave_out_numbers(self, lost_events: int) -> bool:
         self.lost_events.append(lost_events)
         self.epochs_then.append(self.journal.epoch)
+        await self.journal.append([device("numbers left out")])
         return len(self.lost_events) > self.refuses_old_copy
+
+    async def settle(self) -> None:
+        await self.journal.settle()
 
     async def submit(self, command: Command) -> Sequence[HallEvent] | Refusal:
         self.commands.append(command)
@@ -190,7 +194,7 @@ class Hall:
             mqtt=self.broker.client(HALL, protocol=self.protocol),
             state_document=self.document,
             submit=self.submit,
-            on_old_copy=self.on_old_copy,
+            old_copy=self,
             clock=self.clock,
             random=Random(1),
             heartbeat_seconds=self.heartbeat_seconds,
@@ -550,18 +554,61 @@ async def test_a_journal_put_back_from_an_old_copy_sends_what_is_new_under_a_new
         assert (hall.journal.epoch, hall.journal.head) == (old_epoch, 190)
         await centre.until(lambda: hall.journal.epoch != old_epoch and hall.all_acked())
         new_epoch = hall.journal.epoch
-        assert hall.journal.head == 90
+        assert hall.journal.head == 92, "also what was written of the numbers, twice"
         await hall.journal.append([device("and goes on")])
         hall.uplink.notify()
-        await centre.until(lambda: hall.all_acked() and hall.journal.head == 91)
+        await centre.until(lambda: hall.all_acked() and hall.journal.head == 93)
+        assert not hall.journal.was_put_back, "it is settled"
         assert hall.uplink.counters()["uplink_new_epochs"] == 1
         # The first time they could not be left out: no epoch begins then, and it is tried again.
         assert hall.lost_events == [50, 50]
         assert hall.epochs_then == [old_epoch, old_epoch], "a crash between must not forget them"
-    assert centre.details == [*(f"after the return {n}" for n in range(90)), "and goes on"]
+    left_out = ["numbers left out"] * 2
+    returned = [f"after the return {n}" for n in range(90)]
+    assert centre.details == [*returned, *left_out, "and goes on"]
     # What the centre knew before is untouched.
     assert centre.seq(old_epoch) == 150
-    assert centre.seq(new_epoch) == 91
+    assert centre.seq(new_epoch) == 93
+
+
+async def test_what_the_centre_found_out_is_not_forgotten_by_a_start(
+    hall: Hall, centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image of the card was put back. Until the new epoch can begin the hall works on, and has
+    as many events as the centre in the end."""
+    lock = hall.path.with_name(f"{hall.path.name}.lock")
+    async with hall.running():
+        await centre.until(lambda: hall.uplink.connected)
+        await hall.happen(20)
+        await centre.until(hall.all_acked)
+    image = hall.path.read_bytes(), lock.read_bytes()
+    async with hall.running():
+        await hall.happen(4)
+        await centre.until(hall.all_acked)
+        old_epoch = hall.journal.epoch
+    hall.path.write_bytes(image[0])
+    lock.write_bytes(image[1])
+    tried = asyncio.Queue[None]()
+
+    async def full(_: Journal) -> str:
+        tried.put_nowait(None)
+        raise JournalFull("no room to renumber")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "start_new_epoch", full)
+        async with hall.running():
+            assert not hall.journal.was_put_back
+            async with asyncio.timeout(30):
+                for _ in range(2):
+                    await tried.get()
+            assert hall.lost_events == [4], "numbers are left out once, however often it is tried"
+            await hall.journal.append([device(f"after the return {n}") for n in range(10)])
+    async with hall.with_journal():
+        assert hall.journal.was_put_back
+        await hall.journal.start_new_epoch()
+        bodies = [body for _, body in await hall.journal.read(0, 100)]
+    assert len(bodies) == 11, "all that the centre has not heard of comes under the new epoch"
+    assert not any(old_epoch in body for body in bodies)
 
 
 async def test_a_centre_that_errs_can_not_have_the_journal_renumbered_for_ever(
@@ -577,7 +624,8 @@ async def test_a_centre_that_errs_can_not_have_the_journal_renumbered_for_ever(
             await centre.until(lambda: hall.uplink.counters().get("uplink_new_epochs") == 1)
             await centre.until(lambda: hall.uplink.connected)
         await hall.happen()
-        await centre.until(lambda: hall.journal.head == hall.journal.acked == 1)
+        await centre.until(lambda: hall.journal.head == hall.journal.acked == 2)
+        assert len(hall.lost_events) == 1, "nor all its numbers left out"
 
 
 def impossible_acks(hall: Hall) -> int:

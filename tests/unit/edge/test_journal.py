@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -755,21 +756,142 @@ async def test_a_copy_of_the_same_run_that_is_written_over_the_file_after_a_kill
         assert journal.was_put_back is not settled
 
 
-async def test_a_salvaged_file_follows_another_once_and_is_a_copy_the_second_time(
+def salvaged(source: Path, name: str) -> Path:
+    target = source.with_name(name)
+    salvage(source, target, new_epoch=epochs())
+    return target
+
+
+async def worked_on(path: Path, *, was_put_back: bool) -> None:
+    async with journal_at(path) as journal:
+        assert journal.was_put_back is was_put_back
+        await journal.append([device()])
+        if was_put_back:
+            await journal.settle()
+
+
+async def test_a_salvaged_file_follows_its_journal_and_no_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    await worked_on(path, was_put_back=False)
+    never_used, kept = salvaged(path, "never-used"), path.read_bytes()
+    await worked_on(path, was_put_back=False)
+    never_used.rename(path)
+    await worked_on(path, was_put_back=True)
+
+    first, used_twice = salvaged(path, "first"), tmp_path / "used-twice"
+    used_twice.write_bytes(first.read_bytes())
+    (tmp_path / "damaged").write_bytes(path.read_bytes())
+    first.rename(path)
+    await worked_on(path, was_put_back=False)
+    used_twice.rename(path)
+    await worked_on(path, was_put_back=True)
+    salvaged(tmp_path / "damaged", "again").rename(path)
+    await worked_on(path, was_put_back=True)
+    (tmp_path / "older").write_bytes(kept)
+    salvaged(tmp_path / "older", "of-an-older-one").rename(path)
+    await worked_on(path, was_put_back=True)
+
+
+async def test_a_salvaged_file_without_the_newest_events_is_a_copy(tmp_path: Path) -> None:
+    """A number of a lost event is on somebody's paper."""
+    path, backup = tmp_path / "journal.db", tmp_path / "backup"
+    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
+    await journal.append([device("1")])
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+        source.backup(target)
+    await journal.append([device("2")])
+    await journal._close()  # without what a clean stop writes
+    for file in tmp_path.glob("journal.db-*"):
+        file.unlink()
+    salvaged(backup, "new").rename(path)
+    await worked_on(path, was_put_back=True)
+
+
+async def test_a_salvaged_file_whose_first_start_was_cut_off_is_a_copy_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.db"
+    await worked_on(path, was_put_back=False)
+    new = salvaged(path, "new")
+    kept = new.read_bytes()
+    new.rename(path)
+    with monkeypatch.context() as patch:
+        cut_off = _cut_off_when_used_up(FileLock.remember, iter([None]))
+        patch.setattr(FileLock, "remember", cut_off)
+        with pytest.raises(_CutOff):
+            await opened_and_closed(path)
+    await worked_on(path, was_put_back=False)
+    path.write_bytes(kept)
+    await worked_on(path, was_put_back=True)
+
+
+@pytest.mark.parametrize(("seconds_ago", "is_copy"), [(3600, True), (60, False)])
+async def test_a_folder_that_was_put_back_in_place_with_its_lock_file_is_told_by_its_time(
+    tmp_path: Path, seconds_ago: int, is_copy: bool
+) -> None:
+    """``cp backup/* .`` keeps both inodes, and lives and floor agree. What a power cut takes of the
+    lock file's content is younger than this."""
+    path = tmp_path / "journal.db"
+    await worked_on(path, was_put_back=False)
+    lock = path.with_name("journal.db.lock")
+    place, digits, line = lock.read_bytes().rpartition(b" at ")
+    lock.write_bytes(place + digits + b"%020d\n" % (int(line) - seconds_ago))
+    async with journal_at(path) as journal:
+        assert journal.was_put_back is is_copy
+
+
+async def test_what_was_found_out_while_it_is_open_is_known_at_the_next_start(
     tmp_path: Path,
 ) -> None:
-    path, salvaged = tmp_path / "journal.db", tmp_path / "salvaged.db"
+    path = tmp_path / "journal.db"
     async with journal_at(path) as journal:
-        await journal.append([device()])
-    salvage(path, salvaged, new_epoch=epochs())
-    kept = salvaged.read_bytes()
-    salvaged.rename(path)
-    async with journal_at(path) as journal:
-        assert not journal.was_put_back
-        await journal.append([device()])
-    path.write_bytes(kept)
+        await journal.unsettle()
+        assert journal.was_put_back
     async with journal_at(path) as journal:
         assert journal.was_put_back
+        await journal.settle()
+    async with journal_at(path) as journal:
+        assert not journal.was_put_back
+
+
+async def test_a_lock_file_that_can_not_be_read_is_said_and_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.db"
+    await opened_and_closed(path)
+
+    def failing(_: FileLock) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    threads = threading.active_count()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileLock, "_content", failing)
+        with pytest.raises(JournalError, match=r"journal\.db\.lock can't be read: Input/output"):
+            await opened_and_closed(path)
+    assert threading.active_count() == threads, "the interpreter could not end"
+    await opened_and_closed(path)
+
+
+async def test_a_vacuum_by_hand_makes_it_shorter_and_not_incomplete(path: Path) -> None:
+    async with journal_at(path) as journal:
+        await journal.append([device(str(n)) for n in range(2000)])
+        await journal.save_snapshot(2000, "x" * 10**6)
+        for n in (1998, 1999):
+            await journal.save_snapshot(n, "")
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("DELETE FROM snapshots WHERE position = 2000")
+            other.commit()
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            await journal.append([device("sees how long it is")])
+            before = path.stat().st_size
+            other.execute("VACUUM")
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert path.stat().st_size < before
+        await journal.append([device("and goes on")])
+        await journal.check()
+        os.truncate(path, path.stat().st_size // 4096 // 2 * 4096)
+        with pytest.raises(JournalError, match=r"cut short|damaged"):
+            await journal.append([device("not to this one")])
 
 
 async def test_a_journal_that_goes_on_after_a_kill_is_no_copy(tmp_path: Path) -> None:

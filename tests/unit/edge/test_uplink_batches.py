@@ -40,6 +40,8 @@ class Past:
 
     async def keep_dead_letters(self, letters: Sequence[DeadLetter]) -> None: ...
 
+    async def unsettle(self) -> None: ...
+
     async def start_new_epoch(self) -> str:
         raise AssertionError("nobody asked for one")
 
