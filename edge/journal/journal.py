@@ -143,6 +143,8 @@ class Journal:
         Raises ``JournalDamaged``, ``JournalLocked``, ``JournalMissing``, ``JournalTooNew``,
         ``JournalFull``, ``JournalError``.
         """
+        # SQLite puts its files beside the true one, and so do we.
+        path = path.resolve()  # noqa: ASYNC240 - once, and nobody is served yet
         lock = FileLock(path)
         try:
             contents = await asyncio.to_thread(open_or_create, path, lock, hall, new_epoch)

@@ -102,6 +102,7 @@ def salvage(
     """
     if not source.is_file():
         raise JournalError(f"there is no file {source}")
+    source = source.resolve()
     if target.exists():
         raise JournalError(f"{target} exists already: name a file that does not")
     partial = target.with_name(target.name + ".partial")

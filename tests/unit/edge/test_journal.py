@@ -62,6 +62,16 @@ async def journal_at(path: Path, hall: str = HALL) -> AsyncIterator[Journal]:
         await journal.close()
 
 
+@asynccontextmanager
+async def killed_at_the_end(path: Path) -> AsyncIterator[Journal]:
+    """Closed without what a clean stop writes."""
+    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
+    try:
+        yield journal
+    finally:
+        await journal._close()
+
+
 async def opened_and_closed(path: Path, hall: str = HALL) -> None:
     """For an opening that is to be refused: one that isn't must not leave its thread behind."""
     async with journal_at(path, hall):
@@ -414,6 +424,15 @@ async def test_a_second_instance_is_refused_until_the_first_is_closed(path: Path
         await journal.check()
 
 
+async def test_a_second_instance_is_refused_by_whatever_name_it_knows_the_file(
+    path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "by-another-name.db").symlink_to(path)
+    async with journal_at(path):
+        with pytest.raises(JournalLocked):
+            await opened_and_closed(tmp_path / "by-another-name.db")
+
+
 async def test_another_halls_journal_is_refused(path: Path) -> None:
     async with journal_at(path):
         pass
@@ -585,14 +604,13 @@ async def test_nothing_is_written_to_what_nobody_would_find_again(
 ) -> None:
     """And the next start knows that there was more: it refuses, or has an old copy before it."""
     path = tmp_path / "journal.db"
-    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
-    await journal.append([device("before")])
-    harm(path)
-    with pytest.raises(JournalMissing, match="while it is in use: nothing more is written"):
-        await journal.append([device("after")])
-    with pytest.raises(JournalMissing):
-        await journal.check()
-    await journal._close()  # as a kill would: SQLite writes nothing back into these files
+    async with killed_at_the_end(path) as journal:
+        await journal.append([device("before")])
+        harm(path)
+        with pytest.raises(JournalMissing, match="while it is in use: nothing more is written"):
+            await journal.append([device("after")])
+        with pytest.raises(JournalMissing):
+            await journal.check()
     try:
         async with journal_at(path) as journal:
             assert journal.position == 1 or journal.was_put_back
@@ -623,10 +641,9 @@ async def test_a_first_day_whose_write_ahead_log_is_lost_is_an_old_copy(
     path, copy = tmp_path / "journal.db", tmp_path / "copy.db"
     if lived:
         await opened_and_closed(path)
-    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
-    await journal.append([device()])
-    copy.write_bytes(path.read_bytes())  # without what is in the log
-    await journal._close()
+    async with killed_at_the_end(path) as journal:
+        await journal.append([device()])
+        copy.write_bytes(path.read_bytes())  # without what is in the log
     path.write_bytes(copy.read_bytes())
     async with journal_at(path) as journal:
         assert journal.position == 0
@@ -737,21 +754,19 @@ async def test_a_copy_of_the_same_run_that_is_written_over_the_file_after_a_kill
 ) -> None:
     """The life and the inode are the same; only the floor knows that there was more."""
     path, copy = tmp_path / "journal.db", tmp_path / "copy"
-    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
-    await journal.append([device("in the copy")])
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    await journal.append([device("behind it")])
-    await journal._close()  # without what a clean stop writes
+    async with killed_at_the_end(path) as journal:
+        await journal.append([device("in the copy")])
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        await journal.append([device("behind it")])
     for file in tmp_path.glob("journal.db-*"):
         file.unlink()
     put_back_in_place(copy, path)
-    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
-    assert journal.was_put_back
-    await journal.append([device("at the start")])
-    if settled:
-        await journal.settle()
-    await journal._close()
+    async with killed_at_the_end(path) as journal:
+        assert journal.was_put_back
+        await journal.append([device("at the start")])
+        if settled:
+            await journal.settle()
     async with journal_at(path) as journal:
         assert journal.was_put_back is not settled
 
@@ -795,12 +810,11 @@ async def test_a_salvaged_file_follows_its_journal_and_no_later_one(tmp_path: Pa
 async def test_a_salvaged_file_without_the_newest_events_is_a_copy(tmp_path: Path) -> None:
     """A number of a lost event is on somebody's paper."""
     path, backup = tmp_path / "journal.db", tmp_path / "backup"
-    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
-    await journal.append([device("1")])
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
-        source.backup(target)
-    await journal.append([device("2")])
-    await journal._close()  # without what a clean stop writes
+    async with killed_at_the_end(path) as journal:
+        await journal.append([device("1")])
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+            source.backup(target)
+        await journal.append([device("2")])
     for file in tmp_path.glob("journal.db-*"):
         file.unlink()
     salvaged(backup, "new").rename(path)
@@ -854,6 +868,10 @@ async def test_what_was_found_out_while_it_is_open_is_known_at_the_next_start(
         assert not journal.was_put_back
 
 
+def databases_threads() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if "_connection_worker_thread" in each.name}
+
+
 async def test_a_lock_file_that_can_not_be_read_is_said_and_leaves_nothing_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -863,12 +881,14 @@ async def test_a_lock_file_that_can_not_be_read_is_said_and_leaves_nothing_open(
     def failing(_: FileLock) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
-    threads = threading.active_count()
+    before = databases_threads()
     with monkeypatch.context() as patch:
         patch.setattr(FileLock, "_content", failing)
         with pytest.raises(JournalError, match=r"journal\.db\.lock can't be read: Input/output"):
             await opened_and_closed(path)
-    assert threading.active_count() == threads, "the interpreter could not end"
+    for thread in databases_threads() - before:
+        thread.join(10)
+        assert not thread.is_alive(), "the interpreter could not end"
     await opened_and_closed(path)
 
 
@@ -896,8 +916,8 @@ async def test_a_vacuum_by_hand_makes_it_shorter_and_not_incomplete(path: Path) 
 
 async def test_a_journal_that_goes_on_after_a_kill_is_no_copy(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
-    journal = await Journal.open(path, hall=HALL, new_epoch=epochs())
-    await journal._close()  # without what a clean stop writes
+    async with killed_at_the_end(path):
+        pass
     async with journal_at(path) as journal:
         assert not journal.was_put_back
 
