@@ -125,6 +125,10 @@ class FileLock:
         self.path = lock = path.with_name(path.name + ".lock")
         try:
             self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise JournalError(
+                f"journal {path}: there is no folder {path.parent}. Make it, or mount its disk"
+            ) from None
         except OSError as error:
             raise JournalError(
                 f"journal {path}: its lock file {lock} can't be made: {error.strerror}. Let the "
@@ -236,10 +240,6 @@ def open_or_create(
     """
     if lock.was_used():
         _refuse_nothing(path, lock)
-    if not path.parent.is_dir():
-        raise JournalError(
-            f"journal {path}: there is no folder {path.parent}. Make it, or mount its disk"
-        )
     try:
         connection = connect(path)
         try:
