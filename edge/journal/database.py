@@ -91,8 +91,10 @@ def _floor(position: int) -> bytes:
 
 
 def life_after_salvage(life: str, position: int) -> str:
-    """The life of a file that is to follow a journal with this life and so many events."""
-    return f"salvaged{life or 'unknown'}at{position}"
+    """The life of a file that is to follow a journal with this life and so many events. One that
+    never lived, or was made by a salvage and never used, is not followed."""
+    known = life != NOT_LIVED_YET and salvaged_from(life) is None
+    return f"salvaged{life if known else 'unknown'}at{position}"
 
 
 def salvaged_from(life: str) -> tuple[str, int] | None:

@@ -805,6 +805,9 @@ async def test_a_salvaged_file_follows_its_journal_and_no_later_one(tmp_path: Pa
     (tmp_path / "older").write_bytes(kept)
     salvaged(tmp_path / "older", "of-an-older-one").rename(path)
     await worked_on(path, was_put_back=True)
+    salvaged(path, "salvaged").rename(tmp_path / "unused")
+    salvaged(tmp_path / "unused", "of-an-unused-one").rename(path)
+    await worked_on(path, was_put_back=True)
 
 
 async def test_a_salvaged_file_without_the_newest_events_is_a_copy(tmp_path: Path) -> None:
