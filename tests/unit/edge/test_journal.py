@@ -771,6 +771,17 @@ async def test_a_copy_of_the_same_run_that_is_written_over_the_file_after_a_kill
         assert journal.was_put_back is not settled
 
 
+async def test_the_same_run_in_another_file_is_a_copy(tmp_path: Path) -> None:
+    """After a power cut the floor may be lower than what was issued."""
+    path = tmp_path / "journal.db"
+    async with killed_at_the_end(path) as journal:
+        await journal.append([device()])
+    path.rename(tmp_path / "copy")
+    put_back_in_place(tmp_path / "copy", path)
+    async with journal_at(path) as journal:
+        assert journal.was_put_back
+
+
 def salvaged(source: Path, name: str) -> Path:
     target = source.with_name(name)
     salvage(source, target, new_epoch=epochs())
