@@ -304,7 +304,7 @@ class VirtualHall:
         return {
             "presses": ledger.presses,
             "presses_unanswered": len(ledger.unanswered),
-            "presses_repeated": ledger.repeated,
+            "presses_excused": ledger.excused,
             "papers": len(ledger.papers),
             "calls": len(ledger.calls),
             "kills": {name: program.kills for name, program in self.programs.items()},

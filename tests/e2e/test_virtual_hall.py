@@ -173,7 +173,7 @@ async def test_a_silence_is_excused_only_while_nobody_could_answer(
             histories[name].set(up, at)
         hall.ledger.pressed("caller-1", "start", 20.0)
         hall.ledger.settle(1000.0)
-        assert hall.ledger.repeated == excused
+        assert hall.ledger.excused == excused
         assert len(hall.ledger.unanswered) == (not excused)
 
 
@@ -211,7 +211,7 @@ async def test_accepted_and_no_paper_is_excused_only_where_nobody_could_print_it
         hall.ledger.settle(decided_at - 0.1)
         assert hall.ledger.unsettled == 1
         hall.ledger.settle(decided_at + 0.1)
-        assert hall.ledger.repeated == excused
+        assert hall.ledger.excused == excused
         assert len(hall.ledger.unanswered) == (not excused)
 
 
