@@ -192,6 +192,11 @@ async def _report(hall: VirtualHall, status: Tell) -> None:
         await asyncio.sleep(STATUS_SECONDS)
 
 
+def people_line(people: Mapping[str, Any]) -> str:
+    """Tickets wait too, also those that nobody virtual took."""
+    return f"people in the hall {people['in_hall']}, people waiting {people['waiting']}"
+
+
 def _status_line(hall: VirtualHall) -> str:
     figures, people = hall.figures(), hall.people.snapshot()
     try:
@@ -201,7 +206,7 @@ def _status_line(hall: VirtualHall) -> str:
     kills = figures["kills"]
     down = [name for name, program in hall.programs.items() if not program.ready]
     return (
-        f"{hall.now():%H:%M:%S}  in the hall {people['in_hall']}, waiting {people['waiting']}  "
+        f"{hall.now():%H:%M:%S}  {people_line(people)}  "
         f"presses {figures['presses']} ({figures['presses_unanswered']} unanswered)  "
         f"papers {figures['papers']}  calls {figures['calls']}  "
         f"events {here} ({here - there} on their way)"
