@@ -89,6 +89,16 @@ async def test_without_paper_the_dispenser_says_so_and_refuses(tmp_path: Path) -
         assert hall.ledger.papers == []
 
 
+async def test_a_printer_that_is_off_has_no_cable_to_plug_in(tmp_path: Path) -> None:
+    async with virtual_hall(tmp_path) as hall:
+        hall.perform({"do": "printer_off", "on": True})
+        assert hall.faults()["printer_off"]
+        assert hall.faults()["unplugged"] == []
+        hall.perform({"do": "printer_off", "on": False})
+        hall.perform({"do": "unplug", "cable": "printer", "on": True})
+        assert hall.faults()["unplugged"] == ["printer"]
+
+
 async def test_a_fault_is_seen_and_ends_when_the_doors_close(tmp_path: Path) -> None:
     async with virtual_hall(tmp_path) as hall:
         hall.perform({"do": "unplug", "cable": "screen-2", "on": True})
