@@ -6,11 +6,11 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import nan
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from simulator import layout
 from simulator.broker import KINDS, NoBroker
@@ -293,20 +293,25 @@ async def _run(options: DemoOptions, terminal: Terminal) -> Verdict:
 
 
 def _show(verdict: Verdict, terminal: Terminal) -> None:
-    figures = verdict.figures
-    terminal.tell(
-        f"{figures['presses']} presses, {figures['presses_unanswered']} unanswered; "
-        f"{figures['issued']} tickets, {figures['called']} called, {figures['finished']} served, "
-        f"{figures['no_show']} no-shows, {figures['rated']} rated, {figures['waiting']} waiting; "
-        f"{figures['events_journaled']} events journaled, {figures['events_at_centre']} at the "
-        "centre"
-    )
+    terminal.tell(summary(verdict.figures))
     if verdict.reasons:
         terminal.tell("WRONG:")
         for reason in verdict.reasons:
             terminal.tell(f"  {reason}")
     else:
         terminal.tell("nothing lost, nothing doubled, nothing unanswered")
+
+
+def summary(figures: Mapping[str, Any]) -> str:
+    """A run's figures in one line; what waits here are tickets, whoever has them."""
+    return (
+        f"{figures['presses']} presses, {figures['presses_unanswered']} unanswered; "
+        f"{figures['issued']} tickets, {figures['called']} called, {figures['finished']} served, "
+        f"{figures['no_show']} no-shows, {figures['rated']} rated, "
+        f"{figures['waiting']} tickets waiting; "
+        f"{figures['events_journaled']} events journaled, {figures['events_at_centre']} at the "
+        "centre"
+    )
 
 
 if __name__ == "__main__":

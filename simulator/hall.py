@@ -292,11 +292,18 @@ class VirtualHall:
             "paper_low": printer.paper_low,
             "printer_off": not printer.powered,
             "cables": self.fittings.cables,
-            "unplugged": [c for c in self.fittings.cables if not self.fittings.plugged(c)],
+            "unplugged": [c for c in self.fittings.cables if self._is_out(c)],
             "broker_down": self.broker.held,
             "network_down": self.relay.mode is not RelayMode.UP,
             "network_back_at": back_at.isoformat(timespec="seconds") if back_at else None,
         }
+
+    def _is_out(self, cable: str) -> bool:
+        """A printer that is off takes its link along; nobody pulled the cable, and plugging it in
+        would mend nothing."""
+        if cable == PRINTER and not self.fittings.printer.powered:
+            return False
+        return not self.fittings.plugged(cable)
 
     def figures(self) -> dict[str, Any]:
         """Counted at the devices, so far."""
@@ -304,7 +311,7 @@ class VirtualHall:
         return {
             "presses": ledger.presses,
             "presses_unanswered": len(ledger.unanswered),
-            "presses_repeated": ledger.repeated,
+            "presses_excused": ledger.excused,
             "papers": len(ledger.papers),
             "calls": len(ledger.calls),
             "kills": {name: program.kills for name, program in self.programs.items()},

@@ -70,7 +70,7 @@ KEY_NAMES: Mapping[str, Mapping[str, str]] = {
     "no_show": {"zh": "过号", "en": "No-show"},
     "pause": {"zh": "暂停", "en": "Pause"},
     "park": {"zh": "挂起", "en": "Park"},
-    "sign_on": {"zh": "签到", "en": "Sign on"},
+    "sign_on": {"zh": "签到/签退", "en": "Sign on/off"},
     "very_satisfied": {"zh": "非常满意", "en": "Very satisfied"},
     "satisfied": {"zh": "满意", "en": "Satisfied"},
     "neutral": {"zh": "一般", "en": "Neutral"},

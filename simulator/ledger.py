@@ -148,8 +148,8 @@ class Ledger:
         self._unplugged = unplugged
         self._prints_again = prints_again
         self.presses = 0
-        self.repeated = 0
-        """Presses that nobody could answer (down, unplugged): people press again."""
+        self.excused = 0
+        """Presses that nobody could answer (down, unplugged)."""
         self.tally = Tally()
         self.unanswered: list[Unanswered] = []
         self.papers: list[TicketPaper] = []
@@ -281,7 +281,7 @@ class Ledger:
         """Decide about every press whose time is over; those that should have been answered."""
         fates = [(press, self._fate(press, now)) for press in self._open]
         self._open = [press for press, fate in fates if fate is _Fate.OPEN]
-        self.repeated += sum(fate is _Fate.EXCUSED for _, fate in fates)
+        self.excused += sum(fate is _Fate.EXCUSED for _, fate in fates)
         found = [
             Unanswered(press.station, press.key, press.at, press.promised)
             for press, fate in fates

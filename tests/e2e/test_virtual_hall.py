@@ -89,6 +89,16 @@ async def test_without_paper_the_dispenser_says_so_and_refuses(tmp_path: Path) -
         assert hall.ledger.papers == []
 
 
+async def test_a_printer_that_is_off_has_no_cable_to_plug_in(tmp_path: Path) -> None:
+    async with virtual_hall(tmp_path) as hall:
+        hall.perform({"do": "printer_off", "on": True})
+        assert hall.faults()["printer_off"]
+        assert hall.faults()["unplugged"] == []
+        hall.perform({"do": "printer_off", "on": False})
+        hall.perform({"do": "unplug", "cable": "printer", "on": True})
+        assert hall.faults()["unplugged"] == ["printer"]
+
+
 async def test_a_fault_is_seen_and_ends_when_the_doors_close(tmp_path: Path) -> None:
     async with virtual_hall(tmp_path) as hall:
         hall.perform({"do": "unplug", "cable": "screen-2", "on": True})
@@ -173,7 +183,7 @@ async def test_a_silence_is_excused_only_while_nobody_could_answer(
             histories[name].set(up, at)
         hall.ledger.pressed("caller-1", "start", 20.0)
         hall.ledger.settle(1000.0)
-        assert hall.ledger.repeated == excused
+        assert hall.ledger.excused == excused
         assert len(hall.ledger.unanswered) == (not excused)
 
 
@@ -211,7 +221,7 @@ async def test_accepted_and_no_paper_is_excused_only_where_nobody_could_print_it
         hall.ledger.settle(decided_at - 0.1)
         assert hall.ledger.unsettled == 1
         hall.ledger.settle(decided_at + 0.1)
-        assert hall.ledger.repeated == excused
+        assert hall.ledger.excused == excused
         assert len(hall.ledger.unanswered) == (not excused)
 
 

@@ -441,6 +441,27 @@ async def test_the_page_with_six_windows_fits_every_screen(
                 await visitor.page.screenshot(path=picture)
 
 
+@pytest.mark.parametrize("hall", [6], indirect=True)
+async def test_beside_the_centre_there_is_room_for_two_columns_and_the_panel_is_always_whole(
+    hall: VirtualHall, browser: Browser
+) -> None:
+    async with serve_pages(hall, 0) as address:
+        visitor = await visit(browser, address)  # in English, whose labels are longer
+        page = visitor.page
+        await page.get_by_role("button", name="Show the centre").click()
+        await expect(page.locator("#centre")).to_be_visible()
+        for width, height in ((1440, 900), (1366, 768)):
+            await page.set_viewport_size({"width": width, "height": height})
+            assert await page.evaluate(_COLUMNS) == 2
+            assert await page.evaluate(_CUT_OFF_LABELS) == []
+            await page.locator("#bench-title").scroll_into_view_if_needed()
+            assert await page.evaluate(_PANEL_ENDS) == height
+
+
+_COLUMNS = (
+    """new Set([...document.querySelectorAll(".booth")].map(booth => booth.offsetLeft)).size"""
+)
+_PANEL_ENDS = """document.getElementById("centre").getBoundingClientRect().bottom"""
 _CUT_OFF_LABELS = """[...document.querySelectorAll(".key, .face, .service")]
     .filter(key => key.scrollWidth > key.clientWidth + 1 || key.scrollHeight > key.clientHeight + 1)
     .map(key => key.textContent)"""

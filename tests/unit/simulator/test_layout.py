@@ -66,3 +66,7 @@ def test_no_hall_has_no_window_and_none_has_a_thousand() -> None:
     for count in (0, layout.MAX_WINDOWS + 1):
         with pytest.raises(ValueError, match="windows"):
             layout.windows(count)
+
+
+def test_a_key_that_goes_back_and_forth_says_both_of_what_it_does() -> None:
+    assert layout.KEY_NAMES["sign_on"] == {"zh": "签到/签退", "en": "Sign on/off"}

@@ -242,7 +242,7 @@ def test_paper_for_a_press_that_was_owed_nothing_leaves_the_next_one_to_its_own(
     flashes(seen_at(ledger, "dispenser", "accepted"), [4.02])
     ledger.paper(ticket(at=4.5))
     assert settled(ledger).unanswered == []
-    assert ledger.repeated == 1
+    assert ledger.excused == 1
 
 
 def promised(*outages: tuple[float, float], prints_again: bool = True) -> Ledger:
@@ -263,7 +263,7 @@ def test_a_daemon_that_died_over_a_promise_owes_it_from_when_it_is_back() -> Non
     assert ledger.unsettled == 1  # there is still time
     ledger.settle(22.1 + PAPER_SECONDS)
     assert len(ledger.unanswered) == 1
-    assert ledger.repeated == 0
+    assert ledger.excused == 0
 
 
 def test_a_promise_over_two_restarts_is_owed_from_the_second_and_kept_by_its_paper() -> None:
@@ -272,7 +272,7 @@ def test_a_promise_over_two_restarts_is_owed_from_the_second_and_kept_by_its_pap
     assert ledger.unsettled == 1
     ledger.paper(ticket(at=50.0))
     assert settled(ledger).unanswered == []
-    assert ledger.repeated == 0
+    assert ledger.excused == 0
 
 
 def test_while_the_daemon_is_down_nothing_is_owed() -> None:
@@ -288,7 +288,7 @@ def test_a_daemon_that_died_when_the_paper_was_long_due_is_no_excuse() -> None:
 def test_who_was_promised_paper_too_long_ago_gets_none_and_presses_again() -> None:
     ledger = settled(promised((28.0, 32.0), prints_again=False))
     assert ledger.unanswered == []
-    assert ledger.repeated == 1
+    assert ledger.excused == 1
 
 
 @pytest.mark.parametrize(("out", "excused"), [((5.0, 7.0), True), ((0.2, 0.5), False)])
@@ -301,7 +301,7 @@ def test_a_refusal_that_went_with_the_cable_is_excused(
     ledger.pressed("dispenser", "payment", 1.0)
     flashes(seen_at(ledger, "dispenser", "accepted"), [1.02])
     assert len(settled(ledger).unanswered) == (not excused)
-    assert ledger.repeated == excused
+    assert ledger.excused == excused
 
 
 def test_the_paper_of_an_old_promise_is_not_taken_from_who_pressed_since() -> None:
@@ -327,7 +327,7 @@ def test_a_light_that_a_dead_daemon_left_on_promises_nothing_to_who_pressed_mean
     ledger.lamp("dispenser", "accepted", False, 4.1)
     ledger.paper(ticket(at=5.0))  # of the first, once more
     assert settled(ledger).unanswered == []
-    assert ledger.repeated == 1
+    assert ledger.excused == 1
 
 
 def test_a_promise_to_a_press_that_met_a_dead_daemon_may_be_for_another() -> None:
@@ -340,7 +340,7 @@ def test_a_promise_to_a_press_that_met_a_dead_daemon_may_be_for_another() -> Non
     ledger.settle(3.0 + PAPER_SECONDS)
     assert ledger.unsettled == 1
     assert settled(ledger).unanswered == []
-    assert ledger.repeated == 1
+    assert ledger.excused == 1
 
 
 def test_a_second_paper_of_a_ticket_answers_nobody() -> None:
@@ -448,7 +448,7 @@ def test_torn_paper_and_void_paper_are_no_tickets_and_no_answers() -> None:
     assert len(settled(ledger).unanswered) == 1
 
 
-def test_a_press_with_an_excuse_is_repeated_by_the_person_and_not_counted() -> None:
+def test_a_press_with_an_excuse_is_not_unanswered() -> None:
     spans: list[tuple[str, float, float]] = []
 
     def down(station: str, begin: float, end: float) -> str:
@@ -458,7 +458,7 @@ def test_a_press_with_an_excuse_is_repeated_by_the_person_and_not_counted() -> N
     ledger = Ledger(down)
     ledger.pressed("caller-1", "start", 1.0)
     assert settled(ledger).unanswered == []
-    assert ledger.repeated == 1
+    assert ledger.excused == 1
     assert spans == [("caller-1", 1.0, 1.0 + EXCUSED_WITHIN_SECONDS)]
 
 
