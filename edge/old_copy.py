@@ -6,14 +6,16 @@ then are on people's paper, so as many as may be are left out.
 """
 
 import logging
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Protocol
 
 from contract.commands import Refusal
 from contract.events import NumberRun, NumbersLeftOut
-from contract.names import BusinessDay, Moment
+from contract.names import BusinessDay
 from edge.clock import Clock
 from edge.controller import Controller
+from edge.journal.database import Pending
 from edge.journal.errors import JournalError
 from edge.journal.salvage import UNKNOWN_TAIL
 from edge.queue.day import begins, business_day
@@ -32,8 +34,11 @@ EVENTS_PER_TICKET = 2
 class PutBack(Protocol):
     """What is needed of a journal."""
 
-    was_put_back: bool
-    ended_at: datetime
+    pending: Pending | None
+
+    async def note_left_out(self, left_out: Mapping[BusinessDay, int]) -> None:
+        """Raises ``JournalError``."""
+        ...
 
     async def settle(self) -> None:
         """Raises ``JournalError``."""
@@ -51,13 +56,47 @@ class OldCopy:
         self._is_owed = False
         """Numbers were left out, on days that a clock said which nobody had set yet."""
 
-    async def leave_out_numbers(self, lost_events: int = 0) -> bool:
-        """Whether it is done, and on the disk. ``lost_events``: so many more the centre has."""
-        now = self._clock.now()
-        running = timedelta(seconds=now.seconds_since(self._started) or 0.0)
-        return await leave_out_numbers(
-            self._controller, now, self._journal.ended_at, now.wall - running, lost_events
-        )
+    async def leave_out_numbers(self) -> bool:
+        """Whether it is done, and on the disk: the numbers that may have been issued on the days
+        that are not over. What was left out before counts. ``settle`` is still to come."""
+        self._is_owed = False
+        return await self._leave_out()
+
+    async def _leave_out(self) -> bool:
+        pending, now = self._journal.pending, self._clock.now()
+        assert pending is not None, "nobody asks for it of a journal that is none"
+        controller, plan = self._controller, self._controller.plan
+        # This process knows what it issued itself.
+        until = now.wall - timedelta(seconds=now.seconds_since(self._started) or 0.0)
+        today = business_day(plan, now)
+        counts: dict[BusinessDay, int] = {}
+        events: list[NumbersLeftOut] = []
+        for day in sorted({today, controller.state.business_day or today}):
+            before = pending.left_out.get(day, 0)
+            if before and not now.synced:
+                continue  # how long ago the copy was made nobody knows now, either
+            seconds = (until - max(pending.since, begins(plan, day))).total_seconds()
+            count = count_left_out(seconds, pending.lost_events)
+            if count > before:
+                runs = runs_left_out(plan, controller.state, day, count - before)
+                events.append(NumbersLeftOut(at=now, business_day=day, runs=runs))
+                counts[day] = count
+        if not events:
+            return True
+        outcome = await controller.record(*events)
+        if isinstance(outcome, Refusal):
+            log.critical("numbers that may be on somebody's paper can't be left out: %s", outcome)
+            return False
+        for event in events:
+            _tell(event)
+        await self._note(counts)
+        return True
+
+    async def _note(self, counts: Mapping[BusinessDay, int]) -> None:
+        try:
+            await self._journal.note_left_out(counts)
+        except JournalError as error:
+            log.warning("as many numbers are left out at the next start once more: %s", error)
 
     async def settle(self) -> None:
         """All is done, if the date is known; else the days are still to come on which it counts.
@@ -72,44 +111,23 @@ class OldCopy:
         """Whether a day may begin: none, whose numbers would have to be left out first."""
         if not self._is_owed or not self._clock.now().synced:
             return True
-        if not await self.leave_out_numbers():
+        if not await self._leave_out():
             return False
         try:
             await self.settle()
-        except JournalError as error:  # the numbers are left out; once more at the next start
+        except JournalError as error:
             log.warning("the journal is taken for an old copy at the next start, too: %s", error)
         return True
 
 
-async def leave_out_numbers(
-    controller: Controller, now: Moment, since: datetime, until: datetime, lost_events: int = 0
-) -> bool:
-    """Leave out the numbers that may have been issued on the days that are not over; whether it is
-    done, and on the disk.
-
-    ``since``: the copy's last event. ``until``: this process began, and knows what it issued.
-    ``lost_events``: so many more the centre has, at least.
-    """
-    plan = controller.plan
-    days = {business_day(plan, now), controller.state.business_day or business_day(plan, now)}
-    events = []
-    for day in sorted(days):
-        seconds = (until - max(since, begins(plan, day))).total_seconds()
-        runs = runs_left_out(plan, controller.state, day, count_left_out(seconds, lost_events))
-        events.append(NumbersLeftOut(at=now, business_day=day, runs=runs))
-    outcome = await controller.record(*events)
-    if isinstance(outcome, Refusal):
-        log.critical("numbers that may be on somebody's paper can't be left out: %s", outcome)
-        return False
-    for event in events:
-        log.critical(
-            "the journal is an old copy that was put back: on %s nobody gets %s, for they may be "
-            "on somebody's paper. Where too few remain, give the service more numbers. Who was "
-            "waiting and is not in the copy must take a new number",
-            event.business_day,
-            ", ".join(f"{run.prefix}{run.first} to {run.prefix}{run.last}" for run in event.runs),
-        )
-    return True
+def _tell(event: NumbersLeftOut) -> None:
+    log.critical(
+        "the journal is an old copy that was put back: on %s nobody gets %s, for they may be on "
+        "somebody's paper. Where too few remain, give the service more numbers. Who was waiting "
+        "and is not in the copy must take a new number",
+        event.business_day,
+        ", ".join(f"{run.prefix}{run.first} to {run.prefix}{run.last}" for run in event.runs),
+    )
 
 
 def count_left_out(seconds: float, lost_events: int) -> int:

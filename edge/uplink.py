@@ -69,7 +69,7 @@ class EventSource(DeadLetterFile, Protocol):
 
     async def save_acked(self, seq: int) -> None: ...
 
-    async def unsettle(self) -> None: ...
+    async def unsettle(self, lost_events: int) -> None: ...
 
     async def start_new_epoch(self) -> Epoch: ...
 
@@ -77,9 +77,8 @@ class EventSource(DeadLetterFile, Protocol):
 class CopyPutBack(Protocol):
     """What the hall does about a journal that the centre has found to be an old copy."""
 
-    async def leave_out_numbers(self, lost_events: int) -> bool:
-        """The centre knows so many events, at most, that this journal has lost; whether it is
-        done."""
+    async def leave_out_numbers(self) -> bool:
+        """Whether it is done."""
         ...
 
     async def settle(self) -> None:
@@ -119,8 +118,9 @@ class Uplink:
         self._batch_size = BatchSize()
         self._new_epoch_at: float | None = None
         self._epochs_left: set[Epoch] = set()
-        self._numbers_left_out_in: Epoch | None = None
-        """Once is enough, however often the new epoch can't begin."""
+        self._discovery: _JournalIsOldCopy | None = None
+        """What is not done yet about this: nothing is sent meanwhile. Under the epoch that is to
+        end, the centre's answers would be about the events of another history."""
         self._trouble = Trouble(
             lambda text: log.warning("no way to the centre, events wait in the journal: %s", text)
         )
@@ -152,7 +152,10 @@ class Uplink:
         while True:
             began = loop.time()
             try:
-                await self._converse_until_cancelled()
+                if self._discovery is None:
+                    await self._converse_until_cancelled()
+                else:
+                    await self._leave_epoch(self._discovery)
             except _JournalIsOldCopy as discovery:
                 await self._leave_epoch(discovery)
             except (SessionLost, SubscribeRefused) as error:
@@ -340,21 +343,20 @@ class Uplink:
 
     async def _leave_epoch(self, discovery: "_JournalIsOldCopy") -> None:
         """The centre knows events of our epoch that we don't: they are another history's."""
+        self._discovery = discovery
         try:
             await self._begin_new_epoch(discovery)
-        except JournalError as error:  # the next connection finds it out again, as does a start
+        except JournalError as error:  # tried again, or by the next start
             _count(self._counts, "journal_errors", str(error))
 
     async def _begin_new_epoch(self, discovery: "_JournalIsOldCopy") -> None:
-        left = self._journal.epoch
-        await self._journal.unsettle()  # a start goes on from here, whatever ends this
-        if self._numbers_left_out_in != left:
-            lost_events = max(0, discovery.seq - self._journal.acked)
-            if not await self._old_copy.leave_out_numbers(lost_events):
-                return
-            self._numbers_left_out_in = left
-        self._epochs_left.add(left)
+        # First of all, so that a start goes on from here, whatever ends this.
+        await self._journal.unsettle(max(0, discovery.seq - self._journal.acked))
+        if not await self._old_copy.leave_out_numbers():
+            return
+        self._epochs_left.add(self._journal.epoch)
         await self._journal.start_new_epoch()
+        self._discovery = None
         log.critical(
             "%s. What the centre has not confirmed of this journal goes there under a new epoch; "
             "what happened between the copy and its return, the centre alone knows",

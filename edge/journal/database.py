@@ -1,20 +1,22 @@
 """The journal's file: opened, created, looked over. Synchronous; ``journal.Journal`` runs it."""
 
 import fcntl
+import json
 import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
 
 from contract.envelope import CloudEvent
-from contract.names import Epoch, HallId
+from contract.names import BusinessDay, Epoch, HallId
 from edge.journal.errors import (
     JournalDamaged,
     JournalError,
@@ -49,8 +51,39 @@ _FLOOR_BYTES = 64
 """Within one sector, each written at once and never shortened: after a power cut each is found
 whole, or as it was."""
 _OTHERS_SECONDS = 120.0
-"""The lock's file was changed so long after we wrote to it last: by somebody else. After a power
-cut its content may be older than its times, by the half minute that the kernel keeps them."""
+"""So far apart are what the lock's file says of its last write and when it was changed: somebody
+else did that, perhaps with another clock. After a power cut the content may be older than the
+times, by the half minute that the kernel keeps it."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What an old copy may have lost, and what was done about that."""
+
+    since: datetime
+    """Its last event, in wall time."""
+    lost_events: int = 0
+    """So many more the centre has, at least."""
+    left_out: Mapping[BusinessDay, int] = field(default_factory=dict)
+    """How many numbers of each service, by day; of the last days."""
+
+    def to_json(self) -> str:
+        days = sorted(self.left_out)[-_DAYS_LEFT_OUT:]
+        done = {day.isoformat(): self.left_out[day] for day in days}
+        return json.dumps([self.since.isoformat(), self.lost_events, done])
+
+    @classmethod
+    def from_json(cls, text: str) -> Self | None:
+        """``None`` where it says nothing."""
+        try:
+            since, lost_events, done = json.loads(text)
+            left_out = {date.fromisoformat(day): int(count) for day, count in done.items()}
+            return cls(datetime.fromisoformat(since), int(lost_events), left_out)
+        except (ValueError, TypeError, AttributeError):
+            return None
+
+
+_DAYS_LEFT_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -63,10 +96,13 @@ class Companion:
     """Names that its present life may have: two while one is being exchanged for the other."""
     position: int
     """It has so many events, at least."""
+    pending: Pending | None = None
+    """While it is unsettled."""
 
     def to_bytes(self) -> bytes:
         lives = [f"life {life or '-'}" for life in self.lives]
-        text = "\n".join([_MARK, f"inode {self.inode}", *lives])
+        pending = [f"pending {self.pending.to_json()}"] if self.pending else []
+        text = "\n".join([_MARK, f"inode {self.inode}", *lives, *pending])
         return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n" + _floor(self.position)
 
     @classmethod
@@ -75,13 +111,15 @@ class Companion:
         text = content.decode("ascii", errors="replace")
         inode = re.search(r"^inode ([0-9]+)$", text, re.MULTILINE)
         lives = re.findall(r"^life (-|[0-9a-z]+) *$", text, re.MULTILINE)
-        position = re.search(r"^position ([0-9]+) ", text, re.MULTILINE)
+        pending = re.search(r"^pending (.*?) *$", text, re.MULTILINE)
+        position = re.search(r"^position ([0-9]+)\b", text, re.MULTILINE)
         if not inode or not lives:
             return None
         return cls(
             inode=int(inode[1]),
             lives=tuple(life.replace("-", NOT_LIVED_YET) for life in lives),
             position=int(position[1]) if position else 0,
+            pending=Pending.from_json(pending[1]) if pending else None,
         )
 
 
@@ -166,7 +204,9 @@ class FileLock:
         """Whether somebody else wrote to it since: a backup of the whole folder came over it. No
         copying sets a file's ctime back. Raises ``OSError``."""
         said = re.search(rb"^position [0-9]+ at ([0-9]+)$", self._content(), re.MULTILINE)
-        return said is not None and os.fstat(self._fd).st_ctime > int(said[1]) + _OTHERS_SECONDS
+        if said is None:
+            return False
+        return abs(os.fstat(self._fd).st_ctime - int(said[1])) > _OTHERS_SECONDS
 
     def _content(self) -> bytes:
         return os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES, 0)
@@ -213,6 +253,19 @@ def identity(path: Path | str) -> Identity | None:
 
 def _identity_of(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino
+
+
+def true_path(path: Path) -> Path:
+    """Where links lead: SQLite puts its files beside the true one, and so do we.
+
+    Raises ``JournalMissing`` for one that leads nowhere: its disk may not be mounted.
+    """
+    if path.is_symlink() and not path.exists():
+        raise JournalMissing(
+            f"journal {path} leads to {path.resolve()}, where there is none: mount its disk, or "
+            "put it back. To begin with a new one there, name that file itself (path in [journal])"
+        )
+    return path.resolve()
 
 
 def connect(path: Path) -> sqlite3.Connection:

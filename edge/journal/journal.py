@@ -12,7 +12,8 @@ import os
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -33,9 +34,11 @@ from edge.journal.database import (
     Contents,
     FileLock,
     Identity,
+    Pending,
     identity,
     open_or_create,
     salvaged_from,
+    true_path,
 )
 from edge.journal.errors import (
     Guard,
@@ -62,10 +65,10 @@ _BEHIND_ALL_DAYS = ":"
 
 _INTO = "INSERT INTO incoming (position, body, type, ticket, number, business_day, window, clerk)"
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?)"
-_FEW = 512
-"""Rows that are bound one by one: a third quicker than as JSON, and presses wait. SQLite binds
-32,766 values at most (https://www.sqlite.org/limits.html), and a day with all its tickets may end
-at once."""
+_FEW = 64
+"""Rows that are bound one by one: a third quicker than as JSON, and presses wait. Each number of
+rows is a statement of its own, which is kept in memory, and SQLite binds 32,766 values at most
+(https://www.sqlite.org/limits.html): a day with all its tickets may end at once."""
 _INTO_MANY = f"""{_INTO}
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
   value ->> 7
@@ -122,9 +125,12 @@ class Journal:
         self._files = _Files(path, lock)
         self._position = contents.position
         self._life = contents.life
-        self.was_put_back = self._is_copy()
-        """It is an old copy, or came from elsewhere: see ``edge.old_copy``. Until ``settle``."""
-        self.ended_at = _LONG_AGO
+        known = lock.companion()
+        self.pending = Pending(_LONG_AGO) if self._is_copy(known) else None
+        """Of an old copy, or of a file from elsewhere, until ``settle``: see ``edge.old_copy``."""
+        if known is not None and known.lives == (UNSETTLED,) and known.pending is not None:
+            self.pending = known.pending
+        self._ended_at = _LONG_AGO
         """When the last event happened that was there at the start."""
         self._database = database
         self._new_epoch = new_epoch
@@ -143,8 +149,7 @@ class Journal:
         Raises ``JournalDamaged``, ``JournalLocked``, ``JournalMissing``, ``JournalTooNew``,
         ``JournalFull``, ``JournalError``.
         """
-        # SQLite puts its files beside the true one, and so do we.
-        path = path.resolve()  # noqa: ASYNC240 - once, and nobody is served yet
+        path = true_path(path)
         lock = FileLock(path)
         try:
             contents = await asyncio.to_thread(open_or_create, path, lock, hall, new_epoch)
@@ -161,7 +166,7 @@ class Journal:
                 raise JournalError(f"{lock.path} can't be read: {error.strerror}") from error
             raise
         try:
-            journal.ended_at = await journal._newest_at()
+            await journal._find_end()
             if journal.was_put_back:
                 journal._remember(UNSETTLED)  # whatever is written to it until then
             else:
@@ -174,11 +179,15 @@ class Journal:
 
     # --- copies -----------------------------------------------------------------------------
 
-    def _is_copy(self) -> bool:
+    @property
+    def was_put_back(self) -> bool:
+        """It is an old copy, and what follows from that is not all done."""
+        return self.pending is not None
+
+    def _is_copy(self, known: Companion | None) -> bool:
         """Whether the file beside knows another journal than this: its life is another, or it is
         the same in another file, or with fewer events, or both were put back. What a salvage has
         made follows the journal that it was made of, and no other."""
-        known = self._file_lock.companion()
         if known is None:
             return self._life != NOT_LIVED_YET
         if self._life in known.lives:
@@ -187,10 +196,14 @@ class Journal:
         source = salvaged_from(self._life)
         return source is None or source[0] not in known.lives or source[1] < known.position
 
-    async def _newest_at(self) -> datetime:
+    async def _find_end(self) -> None:
         async for _, event in self.events_since(self._position - 1):
-            return event.at.wall
-        return _LONG_AGO
+            self._ended_at = event.at.wall
+        if self.pending is not None:
+            # What earlier starts wrote is no part of the copy.
+            known = self.pending.since != _LONG_AGO
+            since = min(self.pending.since, self._ended_at) if known else self._ended_at
+            self.pending = replace(self.pending, since=since)
 
     async def settle(self) -> None:
         """What is to be done about a journal that was put back is done, and on the disk.
@@ -198,17 +211,34 @@ class Journal:
         Raises ``JournalFull``, ``JournalError``.
         """
         async with self._one_writer:
-            await self._renew_life()
-        self.was_put_back = False
+            pending, self.pending = self.pending, None
+            try:
+                await self._renew_life()
+            except BaseException:
+                self.pending = pending
+                raise
 
-    async def unsettle(self) -> None:
-        """It was found out to be an old copy: until ``settle``, whoever opens it finds one.
+    async def unsettle(self, lost_events: int) -> None:
+        """It was found out to be an old copy, with so many events less than the centre has: until
+        ``settle``, whoever opens it finds one.
 
         Raises ``JournalFull``.
         """
+        pending = self.pending or Pending(self._ended_at)
+        await self._keep(replace(pending, lost_events=max(pending.lost_events, lost_events)))
+
+    async def note_left_out(self, left_out: Mapping[BusinessDay, int]) -> None:
+        """So many numbers of each service are left out on these days.
+
+        Raises ``JournalFull``.
+        """
+        pending = self.pending or Pending(self._ended_at)
+        await self._keep(replace(pending, left_out={**pending.left_out, **left_out}))
+
+    async def _keep(self, pending: Pending) -> None:
         async with self._one_writer:
+            self.pending = pending
             self._remember(UNSETTLED)
-        self.was_put_back = True
 
     async def _renew_life(self) -> None:
         """Make whatever copies there are of this file into old ones."""
@@ -220,7 +250,9 @@ class Journal:
 
     def _remember(self, *lives: str) -> None:
         try:
-            self._file_lock.remember(Companion(self._files.inode, lives, self._position))
+            self._file_lock.remember(
+                Companion(self._files.inode, lives, self._position, self.pending)
+            )
         except OSError as error:
             raise JournalFull(
                 f"{self._file_lock.path} can't be written: {error.strerror}. Make room on its disk"

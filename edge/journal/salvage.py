@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from contract.envelope import CloudEvent, renumber
+from contract.events import NumbersLeftOut
 from contract.names import BusinessDay, Epoch, HallId
 from edge.journal.database import (
     NOT_LIVED_YET,
@@ -25,6 +26,7 @@ from edge.journal.database import (
     life_after_salvage,
     sync_file,
     sync_folder,
+    true_path,
 )
 from edge.journal.errors import JournalError, NothingToSalvage
 from edge.journal.journal import snapshot_sum
@@ -102,7 +104,7 @@ def salvage(
     """
     if not source.is_file():
         raise JournalError(f"there is no file {source}")
-    source = source.resolve()
+    source = true_path(source)
     if target.exists():
         raise JournalError(f"{target} exists already: name a file that does not")
     partial = target.with_name(target.name + ".partial")
@@ -313,6 +315,7 @@ class _Salvage:
         found, those that the old guard knew are spent, and those that lost events may have."""
         found_all = self.numbers_are_whole and self._guard_knows_what_was_found()
         self.new.execute("INSERT OR IGNORE INTO numbers SELECT day, number FROM staging.spent")
+        self._spend_what_was_left_out()
         newest = self.new.execute(_NEWEST_DAY).fetchone()
         if found_all or newest is None:
             return None
@@ -324,6 +327,24 @@ class _Salvage:
         for day in left_out.days:
             self._leave_out(day, left_out.count)
         return left_out
+
+    def _spend_what_was_left_out(self) -> None:
+        """Numbers that an old copy left out are in its events only."""
+        for (body,) in self.new.execute(_LEFT_OUT, (NumbersLeftOut.type,)).fetchall():
+            try:
+                event = CloudEvent.model_validate_json(body).event()
+            except ValidationError:
+                continue
+            assert isinstance(event, NumbersLeftOut)
+            day = event.business_day.isoformat()
+            self.new.executemany(
+                "INSERT OR IGNORE INTO numbers (business_day, number) VALUES (?, ?)",
+                (
+                    (day, f"{run.prefix}{number}")
+                    for run in event.runs
+                    for number in range(run.first, run.last + 1)
+                ),
+            )
 
     def _guard_knows_what_was_found(self) -> bool:
         return not self._one("SELECT EXISTS (SELECT * FROM numbers EXCEPT SELECT * FROM spent)")
@@ -377,6 +398,7 @@ _NUMBERS_UP = "SELECT business_day, number FROM numbers ORDER BY business_day, n
 _NUMBERS_DOWN = "SELECT business_day, number FROM numbers ORDER BY business_day DESC, number DESC"
 _STAGE_NUMBER = "INSERT OR IGNORE INTO spent (day, number) VALUES (?, ?)"
 _SPEND = "INSERT OR IGNORE INTO numbers (business_day, number) VALUES (?, ?)"
+_LEFT_OUT = "SELECT body FROM found WHERE body ->> '$.type' = ?"
 _NEWEST_DAY = """
 SELECT body ->> '$.data.business_day' AS day FROM found WHERE day IS NOT NULL
 ORDER BY position DESC LIMIT 1

@@ -144,7 +144,10 @@ def test_a_journal_in_a_link_to_nowhere_is_told_what_next(tmp_path: Path) -> Non
     (tmp_path / "journal.db").symlink_to(tmp_path / "gone" / "journal.db")
     said = edge("run", "--config", hall_file(tmp_path))
     assert said.returncode == EXIT_FAILED
-    assert f"there is no folder {tmp_path / 'gone'}. Make it, or mount its disk" in said.stderr
+    assert f"leads to {tmp_path / 'gone' / 'journal.db'}, where there is none" in said.stderr
+    assert "mount its disk" in said.stderr
+    (tmp_path / "gone").mkdir()  # as an empty mount point is
+    assert edge("run", "--config", hall_file(tmp_path)).returncode == EXIT_FAILED
     assert "Traceback" not in said.stderr
 
 

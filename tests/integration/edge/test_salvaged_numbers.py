@@ -13,13 +13,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contract.commands import CloseDay, IssueTicket, OpenDay
-from contract.events import TicketIssued
+from contract.events import NumberRun, NumbersLeftOut, TicketIssued
 from contract.names import HallPhase
 from edge import snapshot
 from edge.bootstrap import restore
 from edge.journal import Journal
 from edge.journal.journal import snapshot_sum
 from edge.journal.salvage import Salvage, salvage
+from edge.queue.apply import apply
 from edge.queue.day import due
 from edge.queue.state import HallState
 from tests.support.hall import MONDAY, Hall, make_plan, ulid
@@ -116,6 +117,23 @@ async def test_a_lost_event_brings_no_number_back(tmp_path: Path) -> None:
     await going_on(path, hall)
     assert hall.ticket(hall.take_number("a")).number == "A004"
     await append_new(path, hall)
+
+
+async def test_numbers_that_an_old_copy_left_out_are_not_given_after_a_salvage(
+    tmp_path: Path,
+) -> None:
+    path, hall = tmp_path / "journal.db", a_day("a")
+    day = hall.state.business_day
+    assert day is not None
+    runs = (NumberRun(prefix="A", first=2, last=351),)
+    hall.events.append(NumbersLeftOut(at=hall.now, business_day=day, runs=runs))
+    hall.state = apply(hall.state, hall.events[-1])
+    hall.take_number("a")
+    await written(path, hall)
+    damage(path, [position_of(hall, "A001", "printed")], guard_too=False)
+    assert not rescued(path).continues, "the state is not known, and the events are not replayed"
+    await going_on(path, hall)
+    assert hall.ticket(hall.take_number("a")).number == "A353"
 
 
 async def test_where_the_guard_is_damaged_too_numbers_that_may_be_out_are_left_out(

@@ -35,7 +35,7 @@ from edge.journal import (
     JournalMissing,
     Snapshot,
 )
-from edge.journal.database import FileLock, check_all, connect
+from edge.journal.database import FileLock, Pending, check_all, connect
 from edge.journal.salvage import salvage
 from tests.support.hall_events import (
     HALL,
@@ -737,10 +737,15 @@ async def test_a_copy_that_was_put_back_is_told_from_the_journal_until_it_is_set
             source.backup(target)
         await journal.append([device("behind it")])
     put_back(copy, path)
-    for _ in range(2):
+    ended_at = device("in the copy").at.wall
+    day = ended_at.date()
+    for start in range(2):
         async with journal_at(path) as journal:
             assert journal.was_put_back
-            assert journal.ended_at == device("in the copy").at.wall
+            # Whatever was written by a start that was cut off.
+            assert journal.pending == Pending(ended_at, 0, {day: 51} if start else {})
+            await journal.append([issued(7000 + start)])
+            await journal.note_left_out({day: 51})
     async with journal_at(path) as journal:
         await journal.settle()
         assert not journal.was_put_back
@@ -853,12 +858,14 @@ async def test_a_salvaged_file_whose_first_start_was_cut_off_is_a_copy_the_secon
     await worked_on(path, was_put_back=True)
 
 
-@pytest.mark.parametrize(("seconds_ago", "is_copy"), [(3600, True), (60, False)])
+@pytest.mark.parametrize(
+    ("seconds_ago", "is_copy"), [(3600, True), (60, False), (-60, False), (-3600, True)]
+)
 async def test_a_folder_that_was_put_back_in_place_with_its_lock_file_is_told_by_its_time(
     tmp_path: Path, seconds_ago: int, is_copy: bool
 ) -> None:
     """``cp backup/* .`` keeps both inodes, and lives and floor agree. What a power cut takes of the
-    lock file's content is younger than this."""
+    lock file's content is younger than this. It was perhaps done with another clock."""
     path = tmp_path / "journal.db"
     await worked_on(path, was_put_back=False)
     lock = path.with_name("journal.db.lock")
@@ -873,10 +880,12 @@ async def test_what_was_found_out_while_it_is_open_is_known_at_the_next_start(
 ) -> None:
     path = tmp_path / "journal.db"
     async with journal_at(path) as journal:
-        await journal.unsettle()
+        await journal.unsettle(4)
+        await journal.unsettle(2)
         assert journal.was_put_back
     async with journal_at(path) as journal:
-        assert journal.was_put_back
+        assert journal.pending
+        assert journal.pending.lost_events == 4
         await journal.settle()
     async with journal_at(path) as journal:
         assert not journal.was_put_back

@@ -1,15 +1,17 @@
 """Which numbers are left out by a hall whose journal is an old copy that was put back."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from contract.events import NumbersLeftOut
+from contract.names import BusinessDay
 from edge.clock import ManualClock
 from edge.controller import Controller
-from edge.old_copy import OldCopy, count_left_out, leave_out_numbers
+from edge.journal.database import Pending
+from edge.old_copy import OldCopy, count_left_out
 from edge.queue.apply import apply
 from edge.queue.day import business_day
 from edge.queue.state import HallState
@@ -27,16 +29,11 @@ def a_hall(tickets: str) -> Hall:
 
 async def left_out(hall: Hall, *, ago: timedelta, lost_events: int = 0) -> list[NumbersLeftOut]:
     """What the hall leaves out when its copy ended so long ago; it goes on with that."""
-    memory = MemoryLog()
-    controller = Controller(hall.plan, hall.state, 0, memory, ManualClock(MORNING))
-    writer = asyncio.create_task(controller.run())
-    try:
-        now = hall.now
-        await leave_out_numbers(controller, now, now.wall - ago, now.wall, lost_events)
-    finally:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
-    hall.state = controller.state
+    clock = ManualClock(hall.now.wall)
+    pending = Pending(hall.now.wall - ago, lost_events)
+    async with old_copy(hall, clock, pending) as (copy, controller, memory, _):
+        assert await copy.leave_out_numbers()
+        hall.state = controller.state
     return [event for event in memory.events if isinstance(event, NumbersLeftOut)]
 
 
@@ -96,15 +93,27 @@ async def test_the_events_alone_tell_what_was_left_out() -> None:
 
 async def test_numbers_that_the_journal_refuses_are_not_taken_for_left_out() -> None:
     hall = a_hall("a")
-    memory = MemoryLog()
-    memory.full = True
-    controller = Controller(hall.plan, hall.state, 0, memory, ManualClock(MORNING))
-    writer = asyncio.create_task(controller.run())
-    assert not await leave_out_numbers(controller, hall.now, hall.now.wall, hall.now.wall)
-    memory.full = False
-    assert await leave_out_numbers(controller, hall.now, hall.now.wall, hall.now.wall)
-    writer.cancel()
-    await asyncio.gather(writer, return_exceptions=True)
+    async with old_copy(hall, ManualClock(MORNING), Pending(MORNING)) as (copy, _, memory, _):
+        memory.full = True
+        assert not await copy.leave_out_numbers()
+        memory.full = False
+        assert await copy.leave_out_numbers()
+        assert len(memory.events) == 1
+
+
+async def test_numbers_are_left_out_once_however_often_it_is_asked_for() -> None:
+    hall = a_hall("a")
+    async with old_copy(hall, ManualClock(MORNING), Pending(MORNING)) as (copy, _, memory, journal):
+        for _ in range(3):
+            assert await copy.leave_out_numbers()
+        assert len(memory.events) == 1
+        assert journal.pending
+        journal.pending = replace(journal.pending, lost_events=200)
+        assert await copy.leave_out_numbers()
+        (first, second) = memory.events
+        assert isinstance(first, NumbersLeftOut)
+        assert isinstance(second, NumbersLeftOut)
+        assert (first.runs[0].last, second.runs[0].last) == (51, 151), "what is more, and no more"
 
 
 async def test_a_day_that_is_not_open_yet_begins_behind_what_was_left_out() -> None:
@@ -118,24 +127,26 @@ async def test_a_day_that_is_not_open_yet_begins_behind_what_was_left_out() -> N
 class CopiedJournal:
     """It was put back, and is settled when somebody says so."""
 
-    was_put_back = True
+    def __init__(self, pending: Pending) -> None:
+        self.pending: Pending | None = pending
 
-    def __init__(self, ended_at: datetime) -> None:
-        self.ended_at = ended_at
+    async def note_left_out(self, left_out: Mapping[BusinessDay, int]) -> None:
+        assert self.pending is not None
+        self.pending = replace(self.pending, left_out={**self.pending.left_out, **left_out})
 
     async def settle(self) -> None:
-        self.was_put_back = False
+        self.pending = None
 
 
 @asynccontextmanager
 async def old_copy(
-    hall: Hall, clock: ManualClock, ended_at: datetime
-) -> AsyncIterator[tuple[OldCopy, Controller, CopiedJournal]]:
-    controller = Controller(hall.plan, hall.state, 0, MemoryLog(), clock)
-    journal = CopiedJournal(ended_at)
+    hall: Hall, clock: ManualClock, pending: Pending
+) -> AsyncIterator[tuple[OldCopy, Controller, MemoryLog, CopiedJournal]]:
+    memory, journal = MemoryLog(), CopiedJournal(pending)
+    controller = Controller(hall.plan, hall.state, 0, memory, clock)
     writer = asyncio.create_task(controller.run())
     try:
-        yield OldCopy(controller, journal, clock), controller, journal
+        yield OldCopy(controller, journal, clock), controller, memory, journal
     finally:
         writer.cancel()
         await asyncio.gather(writer, return_exceptions=True)
@@ -144,9 +155,10 @@ async def old_copy(
 async def test_what_this_process_issued_itself_is_not_left_out() -> None:
     hall = a_hall("a")
     clock = ManualClock(MORNING)
-    async with old_copy(hall, clock, MORNING - timedelta(minutes=10)) as (copy, controller, _):
+    pending = Pending(MORNING - timedelta(minutes=10), lost_events=4)
+    async with old_copy(hall, clock, pending) as (copy, controller, _, _):
         clock.advance(8 * 3600)
-        assert await copy.leave_out_numbers(lost_events=4)
+        assert await copy.leave_out_numbers()
         # As many as minutes before the start, not since.
         assert controller.state.spent["A"] == ((1, 1 + 50 + 10),)
 
@@ -156,42 +168,85 @@ async def test_a_clock_that_nobody_has_set_does_not_settle_a_copy_of_yesterday()
     hall = a_hall("a")  # the copy ends here; a day has gone by since, and its numbers
     clock = ManualClock(MORNING + timedelta(minutes=5))
     clock.synced = False
-    async with old_copy(hall, clock, MORNING) as (copy, controller, journal):
+    pending = Pending(MORNING, lost_events=800)
+    async with old_copy(hall, clock, pending) as (copy, controller, _, journal):
         days = DayKeeper(controller, clock, copy.settle_when_dated)
         await days.check()
         assert await copy.leave_out_numbers()
         await copy.settle()
         await days.check()
-        assert journal.was_put_back, "which day it is nobody knows"
+        assert journal.pending, "which day it is nobody knows"
         clock.step_wall(86_400)
         clock.synced = True
         await days.check()
         await days.check()
-        assert not journal.was_put_back
+        assert journal.pending is None
         assert controller.state.business_day == business_day(hall.plan, clock.now())
         hall.state = controller.state
-    assert int(next_number(hall, "a")[1:]) > 50
+    # What the centre said counts on this day, too.
+    assert int(next_number(hall, "a")[1:]) > 50 + 400
+
+
+async def test_a_date_that_was_right_all_along_costs_its_numbers_once() -> None:
+    """The network comes half a minute after the start, as at every boot."""
+    hall = a_hall("a")
+    clock = ManualClock(MORNING)
+    clock.synced = False
+    pending = Pending(MORNING - timedelta(minutes=100))
+    async with old_copy(hall, clock, pending) as (copy, controller, _, journal):
+        assert await copy.leave_out_numbers()
+        await copy.settle()
+        clock.advance(30)
+        clock.synced = True
+        assert await copy.settle_when_dated()
+        assert journal.pending is None
+        assert controller.state.spent["A"] == ((1, 1 + 50 + 100),)
+
+
+async def test_a_hall_whose_clock_is_never_set_leaves_a_days_numbers_out_once() -> None:
+    hall = a_hall("a")
+    pending = Pending(MORNING)
+    for start in range(1, 6):
+        clock = ManualClock(MORNING + timedelta(hours=start))
+        clock.synced = False
+        async with old_copy(hall, clock, pending) as (copy, controller, _, journal):
+            assert await copy.leave_out_numbers()
+            await copy.settle()
+            assert journal.pending
+            pending, hall.state = journal.pending, controller.state
+    assert hall.state.spent["A"] == ((1, 1 + 50 + 60),)
+
+
+async def test_a_discovery_of_the_centre_is_not_settled_by_the_date() -> None:
+    """Its new epoch is still to begin."""
+    hall = a_hall("a")
+    clock = ManualClock(MORNING)
+    clock.synced = False
+    async with old_copy(hall, clock, Pending(MORNING)) as (copy, _, _, journal):
+        await copy.leave_out_numbers()
+        await copy.settle()
+        assert await copy.leave_out_numbers()  # the centre's
+        clock.synced = True
+        assert await copy.settle_when_dated()
+        assert journal.pending
+        await copy.settle()
+        assert journal.pending is None
 
 
 async def test_no_day_begins_while_its_numbers_can_not_be_left_out() -> None:
     hall = a_hall("a")
     clock = ManualClock(MORNING)
     clock.synced = False
-    memory = MemoryLog()
-    controller = Controller(hall.plan, hall.state, 0, memory, clock)
-    writer = asyncio.create_task(controller.run())
-    copy = OldCopy(controller, CopiedJournal(MORNING), clock)
-    days = DayKeeper(controller, clock, copy.settle_when_dated)
-    assert await copy.leave_out_numbers()
-    await copy.settle()
-    clock.step_wall(86_400)
-    clock.synced = memory.full = True
-    yesterday = controller.state.business_day
-    await days.check()
-    assert controller.state.business_day == yesterday
-    memory.full = False
-    await days.check()
-    await days.check()
-    assert controller.state.business_day != yesterday
-    writer.cancel()
-    await asyncio.gather(writer, return_exceptions=True)
+    async with old_copy(hall, clock, Pending(MORNING)) as (copy, controller, memory, _):
+        days = DayKeeper(controller, clock, copy.settle_when_dated)
+        assert await copy.leave_out_numbers()
+        await copy.settle()
+        clock.step_wall(86_400)
+        clock.synced = memory.full = True
+        yesterday = controller.state.business_day
+        await days.check()
+        assert controller.state.business_day == yesterday
+        memory.full = False
+        await days.check()
+        await days.check()
+        assert controller.state.business_day != yesterday
