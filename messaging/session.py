@@ -323,6 +323,7 @@ class _PahoSession:
         self._broker = f"the broker at {config.host}:{config.port}"
         self._user = f"user {config.username}" if config.username else "a login without a user"
         self._timeout = config.timeout_seconds
+        self._protocol = config.protocol
         self._loop = asyncio.get_running_loop()
         self._lost: SessionLost | None = None
         self._over = asyncio.Event()
@@ -559,7 +560,9 @@ class _PahoSession:
             text = f"{self._broker} refused {self._user}: {reason}"
             self._lose(ConnectRefused(text, reason.value))
         elif not self._connack.done():
-            self._largest_packet = getattr(properties, "MaximumPacketSize", 0)
+            # MQTT 3.1.1 has no word for it, and the broker ends the connection of who sends more.
+            untold = 0 if self._protocol == 5 else BROKER_PACKET_BYTES
+            self._largest_packet = getattr(properties, "MaximumPacketSize", untold)
             self._connack.set_result(None)
 
     def _on_disconnect(

@@ -15,6 +15,7 @@ from datetime import datetime
 from random import Random
 
 from cloud_sync.reading import DeadLetter, Received, dead_letter, read_events, read_state
+from cloud_sync.seldom import MAX_SENDERS, Seldom
 from cloud_sync.store import Committed, Position, Store
 from contract import topics
 from contract.documents import Ack, HallReport
@@ -28,8 +29,6 @@ PENDING_EVENTS = 5_000
 """Read ahead of the commit at most; then the broker waits."""
 PENDING_BYTES = 16 * 1024 * 1024
 """Likewise; one message may go beyond it."""
-MAX_SENDERS = 10_000
-"""Of nonsense, that are remembered so that the log does not repeat it."""
 MAX_EPOCHS = 10
 EPOCHS_SECONDS = 3600.0
 """So many epochs of one hall begin within this. Those that are known go on."""
@@ -406,22 +405,6 @@ class Ingest:
                 self.counters["resends"] += 1
                 log.info("%s: asking again from seq %d of %s", hall, ack.seq + 1, ack.epoch)
                 self._answers.put(hall, ack)
-
-
-class Seldom:
-    """What one sender can cause without end, said at its 1st, 2nd, 4th, 8th … time."""
-
-    def __init__(self) -> None:
-        self._times: Counter[tuple[int, str]] = Counter()
-
-    def say(self, level: int, sender: str, what: str) -> None:
-        """``sender``: a hall or its topic. Each is counted on its own at each level."""
-        if len(self._times) >= MAX_SENDERS:  # names that somebody makes up
-            self._times.clear()
-        self._times[level, sender] += 1
-        times = self._times[level, sender]
-        if times & (times - 1) == 0:
-            log.log(level, "%s: %s%s", sender, what, f" ({times} so far)" if times > 1 else "")
 
 
 def _size(events: Sequence[Received], dead_letters: Sequence[DeadLetter]) -> int:

@@ -13,6 +13,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel
 
+from cloud_sync.seldom import Seldom
 from cloud_sync.store import HallFacts, ServiceFacts, Store
 from contract import topics
 from contract.documents import (
@@ -25,8 +26,6 @@ from contract.documents import (
 )
 from contract.names import SATISFIED_RATINGS, Presence, ServiceId
 from messaging.session import PublishRefused, Session
-
-log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 0.25
 RENEW_SECONDS = 5.0
@@ -71,6 +70,7 @@ class Live:
         """Their documents are still to be deleted."""
         self._network: NetworkLive | None = None
         self._network_at = float("-inf")
+        self._seldom = Seldom()
 
     def on_state(self, state: HallReport, retained: bool) -> None:
         """A hall's state document came."""
@@ -122,7 +122,7 @@ class Live:
                 for name, hall in due[start : start + PUBLISHED_AT_ONCE]:
                     group.create_task(self._publish_hall(session, name, hall))
         for name in list(self._retired):
-            await _publish(session, topics.live(name), None)
+            await self._publish(session, topics.live(name), None)
             self._retired.discard(name)
         await self._publish_network(session)
 
@@ -138,7 +138,7 @@ class Live:
         hall.live = self._document(name, hall, hall.facts)
         essence = _essence(hall.live)
         if essence != hall.published or renew:
-            await _publish(session, topics.live(name), hall.live)
+            await self._publish(session, topics.live(name), hall.live)
             hall.published, hall.published_at = essence, now
 
     async def _publish_network(self, session: Session) -> None:
@@ -152,8 +152,16 @@ class Live:
             or now - self._network_at >= RENEW_SECONDS
             or before.model_copy(update={"updated_at": network.updated_at}) != network
         ):
-            await _publish(session, topics.NETWORK, network)
+            await self._publish(session, topics.NETWORK, network)
             self._network, self._network_at = network, now
+
+    async def _publish(self, session: Session, topic: str, document: BaseModel | None) -> None:
+        """``None`` deletes what is retained there."""
+        payload = b"" if document is None else document.model_dump_json().encode()
+        try:
+            await session.publish(topic, payload, retain=True)
+        except PublishRefused as refused:
+            self._seldom.say(logging.ERROR, topic, f"the broker does not let us publish: {refused}")
 
     def _document(self, name: str, hall: _Hall, facts: HallFacts) -> HallLive:
         now = self._monotonic()
@@ -257,12 +265,3 @@ def _behind(state: HallReport | None, facts: HallFacts) -> int:
 def _essence(live: HallLive) -> HallLive:
     """What has to change for the document to be new: not the clock alone."""
     return live.model_copy(update={"updated_at": None, "heartbeat_age_seconds": None})
-
-
-async def _publish(session: Session, topic: str, document: BaseModel | None) -> None:
-    """``None`` deletes what is retained there."""
-    payload = b"" if document is None else document.model_dump_json().encode()
-    try:
-        await session.publish(topic, payload, retain=True)
-    except PublishRefused as refused:
-        log.error("the broker does not let us publish: %s", refused)

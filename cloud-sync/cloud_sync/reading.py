@@ -112,9 +112,12 @@ def parse_body(kind: str, body: str) -> HallEvent | None:
     if model is None:
         return None
     try:
-        return model.model_validate(json.loads(body).get("data"))
+        document = json.loads(body)
+        event = model.model_validate(document.get("data"))
     except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         return None
+    # It was kept by a version that did not know its type, perhaps, and looked no further.
+    return event if _contradiction(document.get("subject"), event) is None else None
 
 
 class _NoBatch(Exception):
@@ -201,17 +204,17 @@ def _read(hall: str, document: Any, body: str) -> Received:
     except ValidationError as error:
         fault = _first_error(error)
     if event is not None:
-        fault = _contradiction(envelope, event)
+        fault = _contradiction(envelope.subject, event)
         event = event if fault is None else None
     return Received(
         hall, envelope.epoch, envelope.seq, envelope.type, envelope.subject, body, event, fault
     )
 
 
-def _contradiction(envelope: CloudEvent, event: HallEvent) -> str | None:
+def _contradiction(subject: object, event: HallEvent) -> str | None:
     """What is wrong with an event whose fields are all right one by one."""
-    if subject_of(event) != envelope.subject:
-        return f"subject {envelope.subject!a} is not the event's {subject_of(event)}"
+    if subject_of(event) != subject:
+        return f"subject {subject!a} is not the event's {subject_of(event)}"
     try:
         event.at.wall.astimezone(UTC)
     except OverflowError:

@@ -37,9 +37,11 @@ MAX_DEAD_LETTERS = 1_000
 """Of one hall."""
 MAX_CONFLICTS = 10_000
 """Likewise: events that are kept nowhere else."""
-MAX_EVENTS_OF_A_TICKET = 500
+MAX_EVENTS_OF_A_TICKET = 64
 """So many of one ticket have a meaning. Ours have ten or so; a hall that sends them without end
 must not make every commit slower for all."""
+TICKETS_FOLDED_AT_ONCE = 16
+"""Before others have their turn at the event loop."""
 REBUILD_CHUNK = 2000
 _APPLICATION_ID = 0x4E536331
 """As in the first schema."""
@@ -324,7 +326,7 @@ class SqliteStore:
                 have[each.stream, each.seq] = each.event
         rows: list[tuple[Any, ...]] = []
         for hall_id, tickets in touched.items():
-            for part in _parts(list(tickets)):
+            for part in _parts(list(tickets), TICKETS_FOLDED_AT_ONCE):
                 for ticket in await self._fold(hall_id, part, have):
                     rows.append((hall_id, *astuple(ticket)))  # noqa: PERF401
         await self._db.executemany(_REPLACE_TICKET, rows)
@@ -593,10 +595,10 @@ def _conflict(event: Received) -> DeadLetter:
     return DeadLetter(topics.events(event.hall), event.body.encode(), reason)
 
 
-def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """As many at a time as one statement takes."""
-    for start in range(0, len(values), _VARIABLES):
-        yield values[start : start + _VARIABLES]
+def _parts(values: Sequence[_T], at_once: int = _VARIABLES) -> Iterator[Sequence[_T]]:
+    """As many at a time as one statement takes, or fewer."""
+    for start in range(0, len(values), at_once):
+        yield values[start : start + at_once]
 
 
 def _marks(values: Sequence[Any]) -> str:

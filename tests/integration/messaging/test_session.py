@@ -83,10 +83,11 @@ async def test_mqtt_311_can_not_tell_that_a_publish_was_refused(broker: Broker) 
         assert (await next_message(centre.messages())).payload == b"true"
 
 
+@both_protocols
 async def test_a_message_beyond_the_brokers_limit_is_refused_before_it_ends_the_session(
-    broker: Broker,
+    broker: Broker, protocol: int
 ) -> None:
-    async with connect(broker.client("hall-a")) as hall:
+    async with connect(broker.client("hall-a", protocol=protocol)) as hall:
         with pytest.raises(PublishRefused, match="larger than"):
             await hall.publish("halls/hall-a/v1/events", bytes(BROKER_PACKET_BYTES))
         await hall.publish("halls/hall-a/v1/events", bytes(BROKER_PACKET_BYTES - 100))

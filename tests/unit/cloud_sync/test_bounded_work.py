@@ -1,12 +1,14 @@
 """What one event costs the centre does not depend on what else is kept of its hall."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from cloud_sync.reading import Received, read_events
-from cloud_sync.store.sqlite import MAX_EVENTS_OF_A_TICKET, SqliteStore
+from cloud_sync.reading import Received, parse_body, read_events
+from cloud_sync.store import sqlite
+from cloud_sync.store.sqlite import MAX_EVENTS_OF_A_TICKET, TICKETS_FOLDED_AT_ONCE, SqliteStore
 from contract import events as ev
 from contract.envelope import to_json
 from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, ticket_id
@@ -89,6 +91,41 @@ async def test_a_ticket_of_many_events_in_many_epochs_costs_little_more_than_one
     assert far_beyond < 2 * at_the_bound
 
 
+async def test_many_long_tickets_at_once_leave_the_others_their_turn(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Acknowledgements, heartbeats and the watchdog wait for the event loop."""
+    tickets, bound = 100, MAX_EVENTS_OF_A_TICKET
+    for number in range(bound):
+        first = number * tickets + 1
+        group = [
+            each
+            for n in range(tickets)
+            for each in calls(range(first + n, first + n + 1), ticket=ticket_id(n, 3))
+        ]
+        if number < bound - 1:
+            await store.commit(group, [], NOW)
+    parsed, most_at_once = 0, 0
+
+    def counted(kind: str, body: str) -> ev.HallEvent | None:
+        nonlocal parsed, most_at_once
+        parsed += 1
+        most_at_once = max(most_at_once, parsed)
+        return parse_body(kind, body)
+
+    async def another() -> None:
+        nonlocal parsed
+        while True:
+            parsed = 0
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(sqlite, "parse_body", counted)
+    other = asyncio.create_task(another())
+    await store.commit(group, [], NOW)
+    other.cancel()
+    assert 0 < most_at_once <= TICKETS_FOLDED_AT_ONCE * bound
+
+
 async def test_what_another_hall_says_of_a_ticket_of_the_same_id_costs_this_one_nothing(
     store: SqliteStore,
 ) -> None:
@@ -103,12 +140,12 @@ async def test_of_a_ticket_in_two_epochs_the_first_events_of_both_together_have_
     store: SqliteStore,
 ) -> None:
     bound = MAX_EVENTS_OF_A_TICKET
-    first = calls(range(1, bound - 99))
+    first = calls(range(1, bound - 19))
     second = calls(range(1, bound), epoch=OTHER_EPOCH)
     await store.commit(first, [], NOW)
-    await store.commit(second[:50], [], NOW)
-    assert await store._all("SELECT calls FROM tickets") == [(bound - 50,)]
-    await store.commit(second[50:], [], NOW)
+    await store.commit(second[:10], [], NOW)
+    assert await store._all("SELECT calls FROM tickets") == [(bound - 10,)]
+    await store.commit(second[10:], [], NOW)
     assert await store._all("SELECT calls FROM tickets") == [(bound,)]
 
 

@@ -18,6 +18,7 @@ from contract import events as ev
 from contract import topics
 from contract.documents import Ack
 from contract.envelope import to_json
+from contract.events import EVENT_TYPES
 from tests.support.hall_day import EPOCH, HallDay, backlog, envelopes
 
 NOW = "2026-03-02T00:00:00+00:00"
@@ -208,6 +209,31 @@ def test_a_batch_of_rubbish_is_a_few_dead_letters_and_a_number() -> None:
     assert letters[-1].reason == "990 more without a place in the same message"
     (letter,) = read_events(BACKLOG, backlog(["{}"] * 1_001)).dead_letters
     assert letter.reason == "more than 1000 events"
+
+
+async def test_an_event_of_a_type_that_was_unknown_when_it_came_is_looked_over_by_a_rebuild(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issued = next(each for each in DAY if isinstance(each, ev.TicketIssued))
+    text = to_json(issued, hall="hall-a", epoch=EPOCH, seq=1)
+    of_no_time = text.replace(issued.at.wall.isoformat().replace("+00:00", "Z"), NO_TIME_IN_UTC)
+    assert of_no_time != text
+    of_another = to_json(issued, hall="hall-a", epoch=EPOCH, seq=2)
+    of_another = of_another.replace(f"ticket/{issued.ticket}", "ticket/another")
+    path = tmp_path / "centre.db"
+    store = await SqliteStore.open(path)
+    try:
+        with monkeypatch.context() as patch:
+            patch.delitem(EVENT_TYPES, issued.type)
+            for each in (of_no_time, of_another):
+                await store.commit(read_events(BACKLOG, backlog([each])).events, [], NOW)
+        assert await store.rebuild() == 2
+        assert await store._all("SELECT * FROM tickets") == []
+    finally:
+        await store.close()
+
+
+NO_TIME_IN_UTC = "0001-01-01T00:00:00+14:00"
 
 
 async def test_a_ticket_without_end_does_not_make_commits_slower_without_end(
