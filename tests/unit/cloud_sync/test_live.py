@@ -278,3 +278,39 @@ def test_silence_is_no_satisfaction() -> None:
     assert (nobody.satisfaction, nobody.rated_share) == (None, 0.0)
     some = satisfaction({"very_satisfied": 1, "satisfied": 1, "dissatisfied": 2}, finished=8)
     assert (some.satisfaction, some.rated_share) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("meanwhile", ["asked", "published"])
+async def test_what_comes_while_a_document_is_on_its_way_is_published_the_next_time(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    session = Recorder()
+    live = Live(store, stale_seconds=45, monotonic=Steady(), now=lambda: NOW)
+    await commit(store, 1, 30)
+    live.on_commit(["hall-a"])
+    asked, published = store.facts, session.publish
+
+    async def more() -> None:
+        monkeypatch.undo()
+        await commit(store, 31, 40)
+        live.on_commit(["hall-a"])
+
+    async def facts(hall: str) -> Any:
+        found = await asked(hall)
+        await more()
+        return found
+
+    async def publish(topic: str, payload: bytes, *, retain: bool = False) -> None:
+        await published(topic, payload, retain=retain)
+        await more()
+
+    if meanwhile == "asked":
+        monkeypatch.setattr(store, "facts", facts)
+    else:
+        monkeypatch.setattr(session, "publish", publish)
+    await live.publish_due(session)
+    ((hall,), _) = session.take()
+    assert hall.events == 30
+    await live.publish_due(session)
+    ((hall,), _) = session.take()
+    assert hall.events == 40
