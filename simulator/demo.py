@@ -163,6 +163,7 @@ def gather(hall: VirtualHall) -> Evidence:
         papers=list(ledger.papers),
         calls=list(ledger.calls),
         two_at_once=list(ledger.two_at_once),
+        misdirected=list(ledger.misdirected),
         blind_windows={number: hall.blind_spans(number) for number in hall.fittings.windows},
         press_to_led_seconds=list(ledger.press_to_led_seconds),
         press_to_paper_seconds=list(ledger.press_to_paper_seconds),

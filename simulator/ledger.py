@@ -158,6 +158,8 @@ class Ledger:
         self.calls: list[Call] = []
         self.two_at_once: list[str] = []
         """Texts of screens that called more than one number."""
+        self.misdirected: list[str] = []
+        """What screens said that sent people to another window than their own, each once."""
         self.press_to_led_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
         self.press_to_paper_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
         self._on_paper: set[str] = set()
@@ -218,6 +220,8 @@ class Ledger:
         sight = read_screen(text)
         if len(set(numbers_on(text))) > 1:
             self.two_at_once.append(text)
+        if sight.window not in (None, window):
+            self._misdirects(f"{text} (above window {window})")
         station = station_of_screen(window)
         if sight.showing is Showing.CALLING and sight.number is not None:
             self._called(window, sight.number, at)
@@ -227,6 +231,10 @@ class Ledger:
         if sight.showing not in CALL_GOES_ON:
             self._calling[window] = None
         return sight
+
+    def _misdirects(self, what: str) -> None:
+        if what not in self.misdirected:  # it blinks
+            self.misdirected.append(what)
 
     def _called(self, window: int, number: str, at: float) -> None:
         if self._calling.get(window) != number:

@@ -146,6 +146,7 @@ class Evidence:
     """In the order in which they came out."""
     calls: Sequence[Call] = ()
     two_at_once: Sequence[str] = ()
+    misdirected: Sequence[str] = ()
     blind_windows: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
     """From when to when a window's screen was unplugged: calls may have passed it by then."""
     happened_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
@@ -245,6 +246,11 @@ def judge(evidence: Evidence) -> Verdict:
         *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
         *_wrong(
             "call that no journal knows", "calls that no journal knows", unknown_calls(evidence)
+        ),
+        *_wrong(
+            "call to another window than its screen's",
+            "calls to other windows than their screens'",
+            evidence.misdirected,
         ),
         *evidence.failures,
     ]

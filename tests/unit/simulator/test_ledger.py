@@ -407,6 +407,16 @@ def test_a_screen_with_two_numbers_is_noted() -> None:
     assert ledger.two_at_once == ["A001 A002 请到1号窗口"]
 
 
+@pytest.mark.parametrize("text", ["A001 请到3号窗口", "A001 to window 3"])
+def test_a_screen_that_sends_people_to_another_window_is_noted_once_however_it_blinks(
+    text: str,
+) -> None:
+    ledger = Ledger(nobody_is_excused)
+    for at, shown in enumerate([text, "", text, "A001 请到2号窗口", "等候3人"]):
+        ledger.screen(2, shown, float(at))
+    assert ledger.misdirected == [f"{text} (above window 2)"]
+
+
 def test_paper_answers_the_dispenser_and_gives_its_time() -> None:
     ledger = Ledger(nobody_is_excused)
     ledger.pressed("dispenser", "payment", 1.0)

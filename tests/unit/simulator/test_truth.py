@@ -516,6 +516,13 @@ def test_a_screen_that_calls_two_at_once_is_a_double_call() -> None:
     assert judge(good(two_at_once=["A001 A002"])).figures["double_calls"] == 1
 
 
+def test_a_screen_that_sends_people_to_another_window_fails_the_run() -> None:
+    wrong = "A001 请到3号窗口 (above window 1)"
+    assert judge(good(misdirected=[wrong])).reasons == [
+        f"1 call to another window than its screen's: {wrong}"
+    ]
+
+
 def test_yesterdays_paper_is_not_what_todays_call_is_about() -> None:
     """The same number at another window, a day later, is another ticket."""
     papers = [
