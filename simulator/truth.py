@@ -252,6 +252,7 @@ def judge(evidence: Evidence) -> Verdict:
             "calls to other windows than their screens'",
             evidence.misdirected,
         ),
+        *_wrong("paper with another number", "papers with another number", other_numbers(evidence)),
         *evidence.failures,
     ]
     return Verdict(figures, reasons)
@@ -327,6 +328,22 @@ def missing_places(records: Iterable[Record]) -> list[str]:
         for seq in range(1, max(seqs) + 1)
         if seq not in seqs
     ]
+
+
+def other_numbers(evidence: Evidence) -> list[str]:
+    """Papers whose number is not the one that their ticket was issued under: bar and paper may well
+    agree on it, and nobody but the journal knows better."""
+    issued = {
+        record.ticket: record.body["data"].get("number")
+        for record in evidence.journal
+        if record.word == "issued"
+    }
+    wrong = [
+        f"{paper.number} for {issued[paper.ticket]}"
+        for paper in evidence.papers
+        if issued.get(paper.ticket, paper.number) != paper.number
+    ]
+    return list(dict.fromkeys(wrong))  # a reprint says it once more
 
 
 def doubled_numbers(papers: Iterable[TicketPaper]) -> list[str]:

@@ -523,6 +523,12 @@ def test_a_screen_that_sends_people_to_another_window_fails_the_run() -> None:
     ]
 
 
+def test_a_paper_with_another_number_than_its_tickets_is_wrong_though_the_screen_agrees() -> None:
+    papers = [paper(1, "A501"), paper(1, "A501", at=2.0, reprint=True), paper(2, "A002")]
+    found = judge(good(papers=papers, calls=[Call(5.0, 1, "A501")])).reasons
+    assert found == ["1 paper with another number: A501 for A001"]
+
+
 def test_yesterdays_paper_is_not_what_todays_call_is_about() -> None:
     """The same number at another window, a day later, is another ticket."""
     papers = [
