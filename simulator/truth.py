@@ -253,6 +253,11 @@ def judge(evidence: Evidence) -> Verdict:
             evidence.misdirected,
         ),
         *_wrong("paper with another number", "papers with another number", other_numbers(evidence)),
+        *_wrong(
+            "ticket cancelled that nobody cancelled",
+            "tickets cancelled that nobody cancelled",
+            cancelled_by_nobody(evidence.journal),
+        ),
         *evidence.failures,
     ]
     return Verdict(figures, reasons)
@@ -344,6 +349,22 @@ def other_numbers(evidence: Evidence) -> list[str]:
         if issued.get(paper.ticket, paper.number) != paper.number
     ]
     return list(dict.fromkeys(wrong))  # a reprint says it once more
+
+
+def cancelled_by_nobody(journal: Sequence[Record]) -> list[str]:
+    """Numbers of tickets that were cancelled other than by the end of their day: nothing in the
+    virtual hall can cancel one. What the end of a day does happens in one moment with it."""
+    ends = {_moment(record) for record in journal if record.kind == "day.closed"}
+    return [
+        str(record.body["data"].get("number"))
+        for record in journal
+        if record.word == "cancelled" and _moment(record) not in ends
+    ]
+
+
+def _moment(record: Record) -> tuple[Any, Any]:
+    """The day that an event is about, and when it happened."""
+    return record.body["data"].get("business_day"), record.body.get("time")
 
 
 def doubled_numbers(papers: Iterable[TicketPaper]) -> list[str]:

@@ -529,6 +529,45 @@ def test_a_paper_with_another_number_than_its_tickets_is_wrong_though_the_screen
     assert found == ["1 paper with another number: A501 for A001"]
 
 
+def at(time: str, record: Record) -> Record:
+    return replace(record, body={**record.body, "time": time})
+
+
+def end_of_day(seq: int, day: date = DAY) -> Record:
+    data = {"business_day": day.isoformat()}
+    return Record(EPOCH, seq, {"type": "hall.day.closed.v1", "data": data})
+
+
+def test_a_ticket_that_is_cancelled_at_the_end_of_its_day_is_as_it_should_be() -> None:
+    night = "2026-03-02T20:00:00+00:00"
+    ended = [
+        at(night, record(12, "cancelled", 2, number="A002", reason="day_closed")),
+        at(night, end_of_day(13)),
+    ]
+    history = [*GOOD_EVENTS, *ended]
+    assert judge(good(journal=history, centre=history)).reasons == []
+
+
+@pytest.mark.parametrize("reason", ["day_closed", "manager", "customer"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        (),
+        (at("2026-03-02T20:00:00+00:00", end_of_day(13)),),
+        (at("2026-03-02T02:00:00+00:00", end_of_day(13, date(2026, 3, 1))),),
+    ],
+    ids=["no day ended", "the day ended later", "another day ended then"],
+)
+def test_a_ticket_that_nobody_cancelled_is_found_whatever_reason_it_was_given(
+    reason: str, end: Sequence[Record]
+) -> None:
+    cancelled = record(12, "cancelled", 2, number="A002", reason=reason)
+    history = [*GOOD_EVENTS, at("2026-03-02T02:00:00+00:00", cancelled), *end]
+    assert judge(good(journal=history, centre=history)).reasons == [
+        "1 ticket cancelled that nobody cancelled: A002"
+    ]
+
+
 def test_yesterdays_paper_is_not_what_todays_call_is_about() -> None:
     """The same number at another window, a day later, is another ticket."""
     papers = [
