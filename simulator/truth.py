@@ -150,7 +150,10 @@ class Evidence:
     blind_windows: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
     """From when to when a window's screen was unplugged: calls may have passed it by then."""
     happened_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    """The time of calls in the journal, by their places, on the clock of ``blind_windows``."""
+    """The time of issues and calls in the journal, by their places, on the clock of
+    ``blind_windows``."""
+    printing_troubles: Sequence[tuple[float, float]] = ()
+    """From when to when a slip may have been lost: only then is one printed again."""
     press_to_led_seconds: Sequence[float] = ()
     press_to_paper_seconds: Sequence[float] = ()
     ordinary_seconds: float = math.inf
@@ -254,6 +257,11 @@ def judge(evidence: Evidence) -> Verdict:
         ),
         *_wrong("paper with another number", "papers with another number", other_numbers(evidence)),
         *_wrong(
+            "reprint for no reason",
+            "reprints for no reason",
+            needless_reprints(evidence),
+        ),
+        *_wrong(
             "ticket cancelled that nobody cancelled",
             "tickets cancelled that nobody cancelled",
             cancelled_by_nobody(evidence.journal),
@@ -349,6 +357,25 @@ def other_numbers(evidence: Evidence) -> list[str]:
         if issued.get(paper.ticket, paper.number) != paper.number
     ]
     return list(dict.fromkeys(wrong))  # a reprint says it once more
+
+
+def needless_reprints(evidence: Evidence) -> list[str]:
+    """Papers that are marked as a second copy though neither daemon nor printer had any trouble
+    from the issue of their number until they came out."""
+    issued_at = {
+        record.ticket: evidence.happened_at.get(record.place, -math.inf)
+        for record in evidence.journal
+        if record.word == "issued"
+    }
+    return [
+        paper.number
+        for paper in evidence.papers
+        if paper.reprint
+        and not any(
+            begin <= paper.at and end >= issued_at.get(paper.ticket, -math.inf)
+            for begin, end in evidence.printing_troubles
+        )
+    ]
 
 
 def cancelled_by_nobody(journal: Sequence[Record]) -> list[str]:

@@ -446,9 +446,33 @@ def test_a_chaos_that_left_a_program_alone_is_none() -> None:
 
 
 def test_a_marked_reprint_of_the_same_ticket_is_no_duplicate() -> None:
-    verdict = judge(good(papers=[*good().papers, paper(1, "A001", at=2.0, reprint=True)]))
+    papers = [*good().papers, paper(1, "A001", at=2.0, reprint=True)]
+    verdict = judge(good(papers=papers, printing_troubles=[(1.2, 1.8)]))
     assert verdict.reasons == []
     assert verdict.figures["printed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("troubles", "excused"),
+    [
+        ([], False),
+        ([(0.1, 0.4)], False),  # before its number was issued
+        ([(2.1, 9.0)], False),  # after it came out
+        ([(0.1, 0.4), (2.1, 9.0)], False),
+        ([(0.1, 0.6)], True),
+        ([(1.9, math.inf)], True),
+        ([(-math.inf, math.inf)], True),
+    ],
+)
+def test_a_marked_reprint_needs_a_trouble_between_its_issue_and_the_paper(
+    troubles: Sequence[tuple[float, float]], excused: bool
+) -> None:
+    evidence = good(
+        papers=[*good().papers, paper(1, "A001", at=2.0, reprint=True)],
+        happened_at={(EPOCH, 1): 0.5},
+        printing_troubles=troubles,
+    )
+    assert judge(evidence).reasons == ([] if excused else ["1 reprint for no reason: A001"])
 
 
 def test_a_second_paper_that_is_not_marked_is_a_duplicate() -> None:
@@ -525,7 +549,8 @@ def test_a_screen_that_sends_people_to_another_window_fails_the_run() -> None:
 
 def test_a_paper_with_another_number_than_its_tickets_is_wrong_though_the_screen_agrees() -> None:
     papers = [paper(1, "A501"), paper(1, "A501", at=2.0, reprint=True), paper(2, "A002")]
-    found = judge(good(papers=papers, calls=[Call(5.0, 1, "A501")])).reasons
+    evidence = good(papers=papers, calls=[Call(5.0, 1, "A501")], printing_troubles=[(1.2, 1.8)])
+    found = judge(evidence).reasons
     assert found == ["1 paper with another number: A501 for A001"]
 
 
