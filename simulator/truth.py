@@ -308,6 +308,9 @@ class Floor:
     """Hands, paper and programs take real time."""
     hall_seconds: float
     """Walks and services take hall time."""
+    of: str = "presses"
+    many: int = 0
+    """Only some do this of those whom another figure counts: there must be so many of them."""
 
 
 FLOORS = (
@@ -316,6 +319,7 @@ FLOORS = (
     Floor("printed", "no paper came out", 10, 120),
     Floor("called", "nobody was called", 10, 180),
     Floor("finished", "nobody was served to the end", 30, 3600),
+    Floor("rated", "no rating was taken", 10, 600, of="finished", many=20),
 )
 
 
@@ -325,6 +329,7 @@ def missing_work(evidence: Evidence, figures: Mapping[str, Any]) -> list[str]:
         f"{floor.what}, in all the time that there was for it"
         for floor in FLOORS
         if not figures[floor.figure]
+        and figures[floor.of] >= floor.many
         and evidence.ordinary_seconds >= floor.seconds
         and evidence.ordinary_hall_seconds >= floor.hall_seconds
     ]

@@ -432,6 +432,25 @@ def test_a_hall_in_which_nothing_works_is_no_success_however_little_was_lost(
     assert judge(early).reasons == judge(slow).reasons == []
 
 
+@pytest.mark.parametrize(("served", "told"), [(19, False), (20, True)])
+def test_a_hall_that_serves_many_and_takes_no_rating_is_no_success(served: int, told: bool) -> None:
+    words = ("issued", "printed", "called", "started", "finished")
+    history = events(*((word, ticket) for ticket in range(1, served + 1) for word in words))
+    evidence = Evidence(
+        presses=5 * served,
+        tally=pressed_for(history),
+        papers=[paper(ticket, f"A{ticket:03}") for ticket in range(1, served + 1)],
+        calls=[Call(5.0, 1, f"A{ticket:03}") for ticket in range(1, served + 1)],
+        journal=history,
+        centre=history,
+    )
+    assert ("no rating was taken" in reasons(evidence)) == told
+    assert floors_aside(evidence) == []
+    more = [*history, record(len(history) + 1, "rated", 3, window=1, rating="neutral")]
+    rated = replace(evidence, journal=more, centre=more, tally=pressed_for(more))
+    assert judge(rated).reasons == []
+
+
 def test_a_hall_in_which_nobody_presses_is_no_success() -> None:
     assert "nobody pressed anything" in reasons(Evidence())
     assert judge(Evidence(ordinary_seconds=0.0)).reasons == []
