@@ -113,6 +113,9 @@ class Tally:
     pressed: Counter[Key] = field(default_factory=Counter)
     accepted: Counter[Key] = field(default_factory=Counter)
     refused: Counter[Key] = field(default_factory=Counter)
+    dispenser_refusals: int = 0
+    """Nobody can tell whose each is; all together are no more than presses that had no number, and
+    slips that failed."""
 
 
 class _Fate(Enum):
@@ -244,7 +247,10 @@ class Ledger:
     def _note(self, station: str, lamp: str, at: float) -> None:
         """Count an answer of which there is no doubt whose it is."""
         if station == DISPENSER and lamp == REFUSED:
-            return  # it may be about a slip that failed
+            # It may be about a slip that failed.
+            well = self._excuse(station, at - FLASH_SECONDS, at) is None
+            self.tally.dispenser_refusals += well
+            return
         here = [press for press in self._open if press.station == station and press.at < at]
         here = [press for press in here if not press.promised]  # those have had this answer
         if len({press.key for press in here}) != 1:

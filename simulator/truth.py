@@ -229,6 +229,11 @@ def judge(evidence: Evidence) -> Verdict:
             "events that nobody pressed for",
             unasked_events(evidence),
         ),
+        *_wrong(
+            "refusal at the dispenser that was none",
+            "refusals at the dispenser that were none",
+            [""] * untrue_refusals(evidence),
+        ),
         *_wrong("event twice at the centre", "events twice at the centre", [""] * duplicates),
         *_wrong("gap at the centre", "gaps at the centre", gaps),
         *_differences(evidence.journal, evidence.centre),
@@ -579,6 +584,18 @@ def unasked_events(evidence: Evidence) -> list[str]:
     for caller in {station for station, _ in happened}:
         allowed[caller, "finish"] += allowed[caller, "call_next"]  # the next call ends a service
     return [f"{key} at {station}" for station, key in (happened - allowed).elements()]
+
+
+def untrue_refusals(evidence: Evidence) -> int:
+    """How often the dispenser said no, beyond the presses that were given no number and the slips
+    that failed. A daemon that dies may take along what it had refused, or was about to."""
+    if evidence.kills.get("daemon"):
+        return 0
+    tally = evidence.tally
+    presses = sum(count for (at, _), count in tally.pressed.items() if at == DISPENSER)
+    words = Counter(record.word for record in evidence.journal)
+    true = max(0, presses - words["issued"]) + words["voided"]
+    return max(0, tally.dispenser_refusals - true)
 
 
 def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:

@@ -362,6 +362,17 @@ def test_the_next_call_may_end_a_service_whether_somebody_waits_or_not() -> None
     assert "2 events that nobody pressed for: call_next at caller-1; finish at caller-1" in found
 
 
+def test_the_dispenser_refuses_who_gets_no_number_and_whose_slip_failed_and_nobody_else() -> None:
+    tally = pressed_for(GOOD_EVENTS)  # three numbers, one of them void
+    tally.pressed["dispenser", "enquiry"] += 2
+    tally.dispenser_refusals = 3
+    assert judge(good(tally=tally, kills={})).reasons == []
+    tally.dispenser_refusals = 5
+    found = judge(good(tally=tally, kills={})).reasons
+    assert found == ["2 refusals at the dispenser that were none"]
+    assert judge(good(tally=tally, kills={"daemon": 1})).reasons == []
+
+
 def test_the_end_of_the_day_presses_no_key() -> None:
     evening = [
         record(12, "called", 2, window=1, number="A002"),
