@@ -6,6 +6,7 @@ ledger), what is on disk (the journal's file), and what the centre keeps (its da
 
 import json
 import math
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ SHOWN = 8
 """Of a long list of wrongs, so many are spelled out."""
 
 PROGRAMS = ("daemon", "broker", "centre")
+
+_NUMBER = re.compile(r"([A-Z]+)([0-9]+)")
 
 _BECOMES = {
     "issued": "printing",
@@ -240,6 +243,11 @@ def judge(evidence: Evidence) -> Verdict:
         *_wrong("double call", "double calls", double_calls),
         *_wrong("number on two tickets", "numbers on two tickets", numbers),
         *_wrong(
+            "number that nobody was given",
+            "numbers that nobody was given",
+            skipped_numbers(evidence.journal),
+        ),
+        *_wrong(
             "paper without a readable time",
             "papers without a readable time",
             [paper.number for paper in evidence.papers if paper.business_day is None],
@@ -437,6 +445,36 @@ def doubled_issues(records: Iterable[Record]) -> list[str]:
         else:
             wrong.append(f"{data.get('number')} is on {before.ticket} and on {record.ticket}")
     return wrong
+
+
+def skipped_numbers(journal: Sequence[Record]) -> list[str]:
+    """Numbers below others of their day and prefix that were never issued, but for those that the
+    hall has left out by name. A salvage leaves out some, too: between what one epoch gave and what
+    the next gives, anything may be missing."""
+    given: dict[tuple[Any, str], dict[int, str]] = {}
+    left_out: set[tuple[Any, str, int]] = set()
+    for record in journal:
+        data = record.body.get("data", {})
+        day = data.get("business_day")
+        number = _NUMBER.fullmatch(str(data.get("number")))
+        if record.word == "issued" and number is not None:
+            given.setdefault((day, number[1]), {})[int(number[2])] = record.epoch
+        for run in data.get("runs", ()) if record.kind == "numbers.left-out" else ():
+            run_of = range(run["first"], run["last"] + 1)
+            left_out |= {(day, run["prefix"], ordinal) for ordinal in run_of}
+    skipped = []
+    for (day, prefix), epochs in given.items():
+        before, epoch = 0, journal[0].epoch
+        for ordinal in sorted(epochs):
+            if epochs[ordinal] == epoch:
+                between = range(before + 1, ordinal)
+                skipped += [(day, prefix, missing) for missing in between]
+            before, epoch = ordinal, epochs[ordinal]
+    return [
+        f"{prefix}{ordinal:03} on {day}"
+        for day, prefix, ordinal in skipped
+        if (day, prefix, ordinal) not in left_out
+    ]
 
 
 def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:

@@ -25,6 +25,7 @@ from simulator.truth import (
     progress,
     read_centre,
     read_journal,
+    skipped_numbers,
 )
 
 DAY = date(2026, 3, 2)
@@ -276,6 +277,55 @@ def test_a_duplicate_that_paper_journal_and_centre_have_is_one() -> None:
 def test_a_number_issued_twice_to_one_ticket_is_wrong_too() -> None:
     history = [*GOOD_EVENTS, record(12, "issued", 3, number="A003")]
     assert f"A003 was issued twice to {ulid(3)}" in reasons(good(journal=history, centre=history))
+
+
+def numbered(
+    *numbers: str, first_seq: int = 1, epoch: str = EPOCH, day: date = DAY
+) -> list[Record]:
+    """These numbers, issued one after the other."""
+    return [
+        replace(
+            record(seq, "issued", seq, number=number, business_day=day.isoformat()), epoch=epoch
+        )
+        for seq, number in enumerate(numbers, start=first_seq)
+    ]
+
+
+def test_numbers_that_nobody_was_given_are_found_by_day_and_prefix() -> None:
+    tomorrow = date(2026, 3, 3)
+    history = [
+        *numbered("A001", "B001", "A002", "B004", "A005"),
+        *numbered("A002", "C001", first_seq=6, day=tomorrow),
+    ]
+    assert skipped_numbers(history) == [
+        "A003 on 2026-03-02",
+        "A004 on 2026-03-02",
+        "B002 on 2026-03-02",
+        "B003 on 2026-03-02",
+        "A001 on 2026-03-03",
+    ]
+    assert "5 numbers that nobody was given: A003 on" in reasons(good(journal=history))
+
+
+def test_numbers_without_a_gap_are_as_they_should_be_in_whatever_order_they_were_issued() -> None:
+    assert skipped_numbers(numbered("A002", "A001", "B001", "A003", "B002")) == []
+    assert skipped_numbers([]) == []
+
+
+def test_numbers_that_were_left_out_by_name_are_not_missing_on_that_day_alone() -> None:
+    history = numbered("A001", "A005")
+    runs = [{"prefix": "A", "first": 2, "last": 3}, {"prefix": "B", "first": 4, "last": 4}]
+    data = {"business_day": DAY.isoformat(), "runs": runs}
+    left_out = Record(EPOCH, 3, {"type": "hall.numbers.left-out.v1", "data": data})
+    assert skipped_numbers([*history, left_out]) == ["A004 on 2026-03-02"]
+    other_day = replace(left_out, body={**left_out.body, "data": {**data, "business_day": "2026"}})
+    assert len(skipped_numbers([*history, other_day])) == 3
+
+
+def test_a_salvage_leaves_out_numbers_between_two_epochs_and_nowhere_else() -> None:
+    other = "01JNAB00000000000000000001"
+    before, after = numbered("A001", "A003"), numbered("A013", "A015", "B009", epoch=other)
+    assert skipped_numbers([*before, *after]) == ["A002 on 2026-03-02", "A014 on 2026-03-02"]
 
 
 def test_a_paper_whose_time_cannot_be_read_is_wrong_and_no_other_day() -> None:
