@@ -1,5 +1,6 @@
 """Each wrong is found when it is really there, and a good run has none."""
 
+import json
 import math
 import sqlite3
 from collections import Counter
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 
+from contract.commands import CloseDay
+from contract.envelope import to_json
 from simulator.ledger import Call, Tally
 from simulator.perception import TicketPaper
 from simulator.truth import (
     Evidence,
     Record,
     Unreadable,
+    cancelled_by_nobody,
     hall_time,
     judge,
     key_of,
@@ -27,6 +31,7 @@ from simulator.truth import (
     read_journal,
     skipped_numbers,
 )
+from tests.support.hall import Hall
 
 DAY = date(2026, 3, 2)
 EPOCH = "01JNAB00000000000000000000"
@@ -671,6 +676,22 @@ def test_a_ticket_that_nobody_cancelled_is_found_whatever_reason_it_was_given(
     assert judge(good(journal=history, centre=history)).reasons == [
         "1 ticket cancelled that nobody cancelled: A002"
     ]
+
+
+def test_what_an_edge_cancels_as_it_closes_a_day_is_nothing_that_nobody_cancelled() -> None:
+    hall = Hall()
+    waiting = [hall.take_number() for _ in range(3)]
+    hall.pass_time(3600)
+    hall.do(CloseDay())
+    history = []
+    for seq, event in enumerate(hall.events, start=1):
+        history.append(
+            Record(EPOCH, seq, json.loads(to_json(event, hall="h", epoch=EPOCH, seq=seq)))
+        )
+    assert [each.ticket for each in history if each.word == "cancelled"] == waiting
+    assert cancelled_by_nobody(history) == []
+    assert len(cancelled_by_nobody(history[:-1])) == 3
+    assert skipped_numbers(history) == []
 
 
 def test_yesterdays_paper_is_not_what_todays_call_is_about() -> None:
