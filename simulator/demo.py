@@ -163,7 +163,9 @@ def gather(hall: VirtualHall) -> Evidence:
         papers=list(ledger.papers),
         calls=list(ledger.calls),
         two_at_once=list(ledger.two_at_once),
+        misdirected=list(ledger.misdirected),
         blind_windows={number: hall.blind_spans(number) for number in hall.fittings.windows},
+        printing_troubles=hall.printing_troubles(),
         press_to_led_seconds=list(ledger.press_to_led_seconds),
         press_to_paper_seconds=list(ledger.press_to_paper_seconds),
         ordinary_seconds=hall.ordinary_seconds,
@@ -178,7 +180,7 @@ def gather(hall: VirtualHall) -> Evidence:
         evidence.happened_at = {
             record.place: hall.timeline.loop_time(truth.hall_time(record))
             for record in evidence.journal
-            if record.word == "called"
+            if record.word in {"issued", "called"}
         }
     except Unreadable as error:
         evidence.failures = [f"can't be read: {error}"]

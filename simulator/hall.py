@@ -103,6 +103,9 @@ class VirtualHall:
         """When each window's screen was plugged."""
         for cable in self.screen_cables.values():
             cable.set(True, -inf)
+        self.printer_well = Readiness()
+        """When the printer had power, paper and its cable."""
+        self.printer_well.set(True, -inf)
         try:
             self.broker_plan, self.relay, self.programs = self._plan_programs()
         except BaseException:
@@ -340,11 +343,17 @@ class VirtualHall:
                     window, ledger.screen(window, update.text, update.received_at)
                 )
             )
+        fittings.printer.on_change(self._note_printer)
         fittings.printer.on_paper(lambda paper: self.people.see_paper(ledger.paper(paper)))
         fittings.on_change(self._changed)
         self.relay.on_change(self._changed)
         for program in self.programs.values():
             program.on_change(self._changed)
+
+    def _note_printer(self) -> None:
+        printer = self.fittings.printer
+        well = printer.powered and not printer.paper_out and self.fittings.plugged(PRINTER)
+        self.printer_well.set(well, asyncio.get_running_loop().time())
 
     def _changed(self) -> None:
         for callback in self._observers:
@@ -409,6 +418,12 @@ class VirtualHall:
         cable came out until the daemon must have found it again."""
         breaks = self.screen_cables[window].breaks(-inf, inf)
         return [(out - EXCUSED_WITHIN_SECONDS, back + HEALS_WITHIN_SECONDS) for out, back in breaks]
+
+    def printing_troubles(self) -> list[tuple[float, float]]:
+        """From when to when a slip may have been lost on its way to paper: daemon or printer was
+        down, or they had just found each other again. A first start has nothing to lose."""
+        breaks = [*self.daemon.readiness.breaks(-inf, inf), *self.printer_well.breaks(-inf, inf)]
+        return sorted((down, up + HEALS_WITHIN_SECONDS) for down, up in breaks if down > -inf)
 
     def _outages(self, begin: float, end: float) -> list[tuple[float, float]]:
         return self.daemon.readiness.breaks(begin, end)

@@ -113,6 +113,9 @@ class Tally:
     pressed: Counter[Key] = field(default_factory=Counter)
     accepted: Counter[Key] = field(default_factory=Counter)
     refused: Counter[Key] = field(default_factory=Counter)
+    dispenser_refusals: int = 0
+    """Nobody can tell whose each is; all together are no more than presses that had no number, and
+    slips that failed."""
 
 
 class _Fate(Enum):
@@ -158,6 +161,8 @@ class Ledger:
         self.calls: list[Call] = []
         self.two_at_once: list[str] = []
         """Texts of screens that called more than one number."""
+        self.misdirected: list[str] = []
+        """What screens said that sent people to another window than their own, each once."""
         self.press_to_led_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
         self.press_to_paper_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
         self._on_paper: set[str] = set()
@@ -218,6 +223,8 @@ class Ledger:
         sight = read_screen(text)
         if len(set(numbers_on(text))) > 1:
             self.two_at_once.append(text)
+        if sight.window not in (None, window):
+            self._misdirects(f"{text} (above window {window})")
         station = station_of_screen(window)
         if sight.showing is Showing.CALLING and sight.number is not None:
             self._called(window, sight.number, at)
@@ -228,6 +235,10 @@ class Ledger:
             self._calling[window] = None
         return sight
 
+    def _misdirects(self, what: str) -> None:
+        if what not in self.misdirected:  # it blinks
+            self.misdirected.append(what)
+
     def _called(self, window: int, number: str, at: float) -> None:
         if self._calling.get(window) != number:
             self._calling[window] = number
@@ -236,7 +247,10 @@ class Ledger:
     def _note(self, station: str, lamp: str, at: float) -> None:
         """Count an answer of which there is no doubt whose it is."""
         if station == DISPENSER and lamp == REFUSED:
-            return  # it may be about a slip that failed
+            # It may be about a slip that failed.
+            well = self._excuse(station, at - FLASH_SECONDS, at) is None
+            self.tally.dispenser_refusals += well
+            return
         here = [press for press in self._open if press.station == station and press.at < at]
         here = [press for press in here if not press.promised]  # those have had this answer
         if len({press.key for press in here}) != 1:

@@ -6,6 +6,7 @@ ledger), what is on disk (the journal's file), and what the centre keeps (its da
 
 import json
 import math
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ SHOWN = 8
 """Of a long list of wrongs, so many are spelled out."""
 
 PROGRAMS = ("daemon", "broker", "centre")
+
+_NUMBER = re.compile(r"([A-Z]+)([0-9]+)")
 
 _BECOMES = {
     "issued": "printing",
@@ -146,10 +149,14 @@ class Evidence:
     """In the order in which they came out."""
     calls: Sequence[Call] = ()
     two_at_once: Sequence[str] = ()
+    misdirected: Sequence[str] = ()
     blind_windows: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
     """From when to when a window's screen was unplugged: calls may have passed it by then."""
     happened_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    """The time of calls in the journal, by their places, on the clock of ``blind_windows``."""
+    """The time of issues and calls in the journal, by their places, on the clock of
+    ``blind_windows``."""
+    printing_troubles: Sequence[tuple[float, float]] = ()
+    """From when to when a slip may have been lost: only then is one printed again."""
     press_to_led_seconds: Sequence[float] = ()
     press_to_paper_seconds: Sequence[float] = ()
     ordinary_seconds: float = math.inf
@@ -225,11 +232,21 @@ def judge(evidence: Evidence) -> Verdict:
             "events that nobody pressed for",
             unasked_events(evidence),
         ),
+        *_wrong(
+            "refusal at the dispenser that was none",
+            "refusals at the dispenser that were none",
+            [""] * untrue_refusals(evidence),
+        ),
         *_wrong("event twice at the centre", "events twice at the centre", [""] * duplicates),
         *_wrong("gap at the centre", "gaps at the centre", gaps),
         *_differences(evidence.journal, evidence.centre),
         *_wrong("double call", "double calls", double_calls),
         *_wrong("number on two tickets", "numbers on two tickets", numbers),
+        *_wrong(
+            "number that nobody was given",
+            "numbers that nobody was given",
+            skipped_numbers(evidence.journal),
+        ),
         *_wrong(
             "paper without a readable time",
             "papers without a readable time",
@@ -245,6 +262,22 @@ def judge(evidence: Evidence) -> Verdict:
         *_wrong("call was never shown", "calls were never shown", unshown_calls(evidence)),
         *_wrong(
             "call that no journal knows", "calls that no journal knows", unknown_calls(evidence)
+        ),
+        *_wrong(
+            "call to another window than its screen's",
+            "calls to other windows than their screens'",
+            evidence.misdirected,
+        ),
+        *_wrong("paper with another number", "papers with another number", other_numbers(evidence)),
+        *_wrong(
+            "reprint for no reason",
+            "reprints for no reason",
+            needless_reprints(evidence),
+        ),
+        *_wrong(
+            "ticket cancelled that nobody cancelled",
+            "tickets cancelled that nobody cancelled",
+            cancelled_by_nobody(evidence.journal),
         ),
         *evidence.failures,
     ]
@@ -288,6 +321,9 @@ class Floor:
     """Hands, paper and programs take real time."""
     hall_seconds: float
     """Walks and services take hall time."""
+    of: str = "presses"
+    many: int = 0
+    """Only some do this of those whom another figure counts: there must be so many of them."""
 
 
 FLOORS = (
@@ -296,6 +332,7 @@ FLOORS = (
     Floor("printed", "no paper came out", 10, 120),
     Floor("called", "nobody was called", 10, 180),
     Floor("finished", "nobody was served to the end", 30, 3600),
+    Floor("rated", "no rating was taken", 10, 600, of="finished", many=20),
 )
 
 
@@ -305,6 +342,7 @@ def missing_work(evidence: Evidence, figures: Mapping[str, Any]) -> list[str]:
         f"{floor.what}, in all the time that there was for it"
         for floor in FLOORS
         if not figures[floor.figure]
+        and figures[floor.of] >= floor.many
         and evidence.ordinary_seconds >= floor.seconds
         and evidence.ordinary_hall_seconds >= floor.hall_seconds
     ]
@@ -321,6 +359,57 @@ def missing_places(records: Iterable[Record]) -> list[str]:
         for seq in range(1, max(seqs) + 1)
         if seq not in seqs
     ]
+
+
+def other_numbers(evidence: Evidence) -> list[str]:
+    """Papers whose number is not the one that their ticket was issued under: bar and paper may well
+    agree on it, and nobody but the journal knows better."""
+    issued = {
+        record.ticket: record.body["data"].get("number")
+        for record in evidence.journal
+        if record.word == "issued"
+    }
+    wrong = [
+        f"{paper.number} for {issued[paper.ticket]}"
+        for paper in evidence.papers
+        if issued.get(paper.ticket, paper.number) != paper.number
+    ]
+    return list(dict.fromkeys(wrong))  # a reprint says it once more
+
+
+def needless_reprints(evidence: Evidence) -> list[str]:
+    """Papers that are marked as a second copy though neither daemon nor printer had any trouble
+    from the issue of their number until they came out."""
+    issued_at = {
+        record.ticket: evidence.happened_at.get(record.place, -math.inf)
+        for record in evidence.journal
+        if record.word == "issued"
+    }
+    return [
+        paper.number
+        for paper in evidence.papers
+        if paper.reprint
+        and not any(
+            begin <= paper.at and end >= issued_at.get(paper.ticket, -math.inf)
+            for begin, end in evidence.printing_troubles
+        )
+    ]
+
+
+def cancelled_by_nobody(journal: Sequence[Record]) -> list[str]:
+    """Numbers of tickets that were cancelled other than by the end of their day: nothing in the
+    virtual hall can cancel one. What the end of a day does happens in one moment with it."""
+    ends = {_moment(record) for record in journal if record.kind == "day.closed"}
+    return [
+        str(record.body["data"].get("number"))
+        for record in journal
+        if record.word == "cancelled" and _moment(record) not in ends
+    ]
+
+
+def _moment(record: Record) -> tuple[Any, Any]:
+    """The day that an event is about, and when it happened."""
+    return record.body["data"].get("business_day"), record.body.get("time")
 
 
 def doubled_numbers(papers: Iterable[TicketPaper]) -> list[str]:
@@ -356,6 +445,36 @@ def doubled_issues(records: Iterable[Record]) -> list[str]:
         else:
             wrong.append(f"{data.get('number')} is on {before.ticket} and on {record.ticket}")
     return wrong
+
+
+def skipped_numbers(journal: Sequence[Record]) -> list[str]:
+    """Numbers below others of their day and prefix that were never issued, but for those that the
+    hall has left out by name. A salvage leaves out some, too: between what one epoch gave and what
+    the next gives, anything may be missing."""
+    given: dict[tuple[Any, str], dict[int, str]] = {}
+    left_out: set[tuple[Any, str, int]] = set()
+    for record in journal:
+        data = record.body.get("data", {})
+        day = data.get("business_day")
+        number = _NUMBER.fullmatch(str(data.get("number")))
+        if record.word == "issued" and number is not None:
+            given.setdefault((day, number[1]), {})[int(number[2])] = record.epoch
+        for run in data.get("runs", ()) if record.kind == "numbers.left-out" else ():
+            run_of = range(run["first"], run["last"] + 1)
+            left_out |= {(day, run["prefix"], ordinal) for ordinal in run_of}
+    skipped = []
+    for (day, prefix), epochs in given.items():
+        before, epoch = 0, journal[0].epoch
+        for ordinal in sorted(epochs):
+            if epochs[ordinal] == epoch:
+                between = range(before + 1, ordinal)
+                skipped += [(day, prefix, missing) for missing in between]
+            before, epoch = ordinal, epochs[ordinal]
+    return [
+        f"{prefix}{ordinal:03} on {day}"
+        for day, prefix, ordinal in skipped
+        if (day, prefix, ordinal) not in left_out
+    ]
 
 
 def doubled_calls(evidence: Evidence, tickets: Tickets) -> list[str]:
@@ -503,6 +622,18 @@ def unasked_events(evidence: Evidence) -> list[str]:
     for caller in {station for station, _ in happened}:
         allowed[caller, "finish"] += allowed[caller, "call_next"]  # the next call ends a service
     return [f"{key} at {station}" for station, key in (happened - allowed).elements()]
+
+
+def untrue_refusals(evidence: Evidence) -> int:
+    """How often the dispenser said no, beyond the presses that were given no number and the slips
+    that failed. A daemon that dies may take along what it had refused, or was about to."""
+    if evidence.kills.get("daemon"):
+        return 0
+    tally = evidence.tally
+    presses = sum(count for (at, _), count in tally.pressed.items() if at == DISPENSER)
+    words = Counter(record.word for record in evidence.journal)
+    true = max(0, presses - words["issued"]) + words["voided"]
+    return max(0, tally.dispenser_refusals - true)
 
 
 def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:

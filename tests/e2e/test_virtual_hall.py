@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,6 +98,32 @@ async def test_a_printer_that_is_off_has_no_cable_to_plug_in(tmp_path: Path) -> 
         hall.perform({"do": "printer_off", "on": False})
         hall.perform({"do": "unplug", "cable": "printer", "on": True})
         assert hall.faults()["unplugged"] == ["printer"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"do": "printer_off"}, {"do": "paper_out"}, {"do": "unplug", "cable": "printer"}],
+    ids=["power", "paper", "cable"],
+)
+async def test_a_printer_without_power_paper_or_cable_is_a_trouble_while_it_lasts(
+    tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with virtual_hall(tmp_path, start=False) as hall:
+        await hall.fittings.start()
+        hall.daemon.readiness.set(True, 0.0)
+        hall.perform({"do": "unplug", "cable": "screen-1", "on": True})
+        assert hall.printing_troubles() == []
+        began = loop.time()
+        hall.perform({**fault, "on": True})
+        (trouble,) = hall.printing_troubles()
+        assert began <= trouble[0] <= loop.time()
+        assert trouble[1] == math.inf
+        hall.perform({**fault, "on": False})
+        (trouble,) = hall.printing_troubles()
+        assert loop.time() < trouble[1] < math.inf
+        hall.daemon.readiness.set(False, loop.time())
+        assert len(hall.printing_troubles()) == 2
 
 
 async def test_a_fault_is_seen_and_ends_when_the_doors_close(tmp_path: Path) -> None:

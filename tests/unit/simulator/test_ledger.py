@@ -407,6 +407,27 @@ def test_a_screen_with_two_numbers_is_noted() -> None:
     assert ledger.two_at_once == ["A001 A002 请到1号窗口"]
 
 
+def test_each_refusal_at_a_dispenser_that_is_well_is_counted_whosever_it_is() -> None:
+    ledger = Ledger(lambda station, begin, end: "down" if begin <= 20.0 <= end else None)
+    for at in (1.0, 10.0, 20.1):
+        ledger.pressed("dispenser", "payment", at - 0.1)
+        ledger.lamp("dispenser", "refused", True, at)
+        ledger.lamp("dispenser", "refused", False, at + 0.3)
+    ledger.lamp("dispenser", "accepted", True, 30.0)
+    ledger.lamp("caller-1", "refused", True, 30.0)
+    assert ledger.tally.dispenser_refusals == 2
+
+
+@pytest.mark.parametrize("text", ["A001 请到3号窗口", "A001 to window 3"])
+def test_a_screen_that_sends_people_to_another_window_is_noted_once_however_it_blinks(
+    text: str,
+) -> None:
+    ledger = Ledger(nobody_is_excused)
+    for at, shown in enumerate([text, "", text, "A001 请到2号窗口", "等候3人"]):
+        ledger.screen(2, shown, float(at))
+    assert ledger.misdirected == [f"{text} (above window 2)"]
+
+
 def test_paper_answers_the_dispenser_and_gives_its_time() -> None:
     ledger = Ledger(nobody_is_excused)
     ledger.pressed("dispenser", "payment", 1.0)

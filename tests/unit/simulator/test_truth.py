@@ -1,5 +1,6 @@
 """Each wrong is found when it is really there, and a good run has none."""
 
+import json
 import math
 import sqlite3
 from collections import Counter
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 
+from contract.commands import CloseDay
+from contract.envelope import to_json
 from simulator.ledger import Call, Tally
 from simulator.perception import TicketPaper
 from simulator.truth import (
     Evidence,
     Record,
     Unreadable,
+    cancelled_by_nobody,
     hall_time,
     judge,
     key_of,
@@ -25,7 +29,9 @@ from simulator.truth import (
     progress,
     read_centre,
     read_journal,
+    skipped_numbers,
 )
+from tests.support.hall import Hall
 
 DAY = date(2026, 3, 2)
 EPOCH = "01JNAB00000000000000000000"
@@ -278,6 +284,55 @@ def test_a_number_issued_twice_to_one_ticket_is_wrong_too() -> None:
     assert f"A003 was issued twice to {ulid(3)}" in reasons(good(journal=history, centre=history))
 
 
+def numbered(
+    *numbers: str, first_seq: int = 1, epoch: str = EPOCH, day: date = DAY
+) -> list[Record]:
+    """These numbers, issued one after the other."""
+    return [
+        replace(
+            record(seq, "issued", seq, number=number, business_day=day.isoformat()), epoch=epoch
+        )
+        for seq, number in enumerate(numbers, start=first_seq)
+    ]
+
+
+def test_numbers_that_nobody_was_given_are_found_by_day_and_prefix() -> None:
+    tomorrow = date(2026, 3, 3)
+    history = [
+        *numbered("A001", "B001", "A002", "B004", "A005"),
+        *numbered("A002", "C001", first_seq=6, day=tomorrow),
+    ]
+    assert skipped_numbers(history) == [
+        "A003 on 2026-03-02",
+        "A004 on 2026-03-02",
+        "B002 on 2026-03-02",
+        "B003 on 2026-03-02",
+        "A001 on 2026-03-03",
+    ]
+    assert "5 numbers that nobody was given: A003 on" in reasons(good(journal=history))
+
+
+def test_numbers_without_a_gap_are_as_they_should_be_in_whatever_order_they_were_issued() -> None:
+    assert skipped_numbers(numbered("A002", "A001", "B001", "A003", "B002")) == []
+    assert skipped_numbers([]) == []
+
+
+def test_numbers_that_were_left_out_by_name_are_not_missing_on_that_day_alone() -> None:
+    history = numbered("A001", "A005")
+    runs = [{"prefix": "A", "first": 2, "last": 3}, {"prefix": "B", "first": 4, "last": 4}]
+    data = {"business_day": DAY.isoformat(), "runs": runs}
+    left_out = Record(EPOCH, 3, {"type": "hall.numbers.left-out.v1", "data": data})
+    assert skipped_numbers([*history, left_out]) == ["A004 on 2026-03-02"]
+    other_day = replace(left_out, body={**left_out.body, "data": {**data, "business_day": "2026"}})
+    assert len(skipped_numbers([*history, other_day])) == 3
+
+
+def test_a_salvage_leaves_out_numbers_between_two_epochs_and_nowhere_else() -> None:
+    other = "01JNAB00000000000000000001"
+    before, after = numbered("A001", "A003"), numbered("A013", "A015", "B009", epoch=other)
+    assert skipped_numbers([*before, *after]) == ["A002 on 2026-03-02", "A014 on 2026-03-02"]
+
+
 def test_a_paper_whose_time_cannot_be_read_is_wrong_and_no_other_day() -> None:
     blurred = replace(paper(2, "A002"), business_day=None)
     assert "1 paper without a readable time: A002" in reasons(
@@ -362,6 +417,17 @@ def test_the_next_call_may_end_a_service_whether_somebody_waits_or_not() -> None
     assert "2 events that nobody pressed for: call_next at caller-1; finish at caller-1" in found
 
 
+def test_the_dispenser_refuses_who_gets_no_number_and_whose_slip_failed_and_nobody_else() -> None:
+    tally = pressed_for(GOOD_EVENTS)  # three numbers, one of them void
+    tally.pressed["dispenser", "enquiry"] += 2
+    tally.dispenser_refusals = 3
+    assert judge(good(tally=tally, kills={})).reasons == []
+    tally.dispenser_refusals = 5
+    found = judge(good(tally=tally, kills={})).reasons
+    assert found == ["2 refusals at the dispenser that were none"]
+    assert judge(good(tally=tally, kills={"daemon": 1})).reasons == []
+
+
 def test_the_end_of_the_day_presses_no_key() -> None:
     evening = [
         record(12, "called", 2, window=1, number="A002"),
@@ -432,6 +498,25 @@ def test_a_hall_in_which_nothing_works_is_no_success_however_little_was_lost(
     assert judge(early).reasons == judge(slow).reasons == []
 
 
+@pytest.mark.parametrize(("served", "told"), [(19, False), (20, True)])
+def test_a_hall_that_serves_many_and_takes_no_rating_is_no_success(served: int, told: bool) -> None:
+    words = ("issued", "printed", "called", "started", "finished")
+    history = events(*((word, ticket) for ticket in range(1, served + 1) for word in words))
+    evidence = Evidence(
+        presses=5 * served,
+        tally=pressed_for(history),
+        papers=[paper(ticket, f"A{ticket:03}") for ticket in range(1, served + 1)],
+        calls=[Call(5.0, 1, f"A{ticket:03}") for ticket in range(1, served + 1)],
+        journal=history,
+        centre=history,
+    )
+    assert ("no rating was taken" in reasons(evidence)) == told
+    assert floors_aside(evidence) == []
+    more = [*history, record(len(history) + 1, "rated", 3, window=1, rating="neutral")]
+    rated = replace(evidence, journal=more, centre=more, tally=pressed_for(more))
+    assert judge(rated).reasons == []
+
+
 def test_a_hall_in_which_nobody_presses_is_no_success() -> None:
     assert "nobody pressed anything" in reasons(Evidence())
     assert judge(Evidence(ordinary_seconds=0.0)).reasons == []
@@ -446,9 +531,33 @@ def test_a_chaos_that_left_a_program_alone_is_none() -> None:
 
 
 def test_a_marked_reprint_of_the_same_ticket_is_no_duplicate() -> None:
-    verdict = judge(good(papers=[*good().papers, paper(1, "A001", at=2.0, reprint=True)]))
+    papers = [*good().papers, paper(1, "A001", at=2.0, reprint=True)]
+    verdict = judge(good(papers=papers, printing_troubles=[(1.2, 1.8)]))
     assert verdict.reasons == []
     assert verdict.figures["printed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("troubles", "excused"),
+    [
+        ([], False),
+        ([(0.1, 0.4)], False),  # before its number was issued
+        ([(2.1, 9.0)], False),  # after it came out
+        ([(0.1, 0.4), (2.1, 9.0)], False),
+        ([(0.1, 0.6)], True),
+        ([(1.9, math.inf)], True),
+        ([(-math.inf, math.inf)], True),
+    ],
+)
+def test_a_marked_reprint_needs_a_trouble_between_its_issue_and_the_paper(
+    troubles: Sequence[tuple[float, float]], excused: bool
+) -> None:
+    evidence = good(
+        papers=[*good().papers, paper(1, "A001", at=2.0, reprint=True)],
+        happened_at={(EPOCH, 1): 0.5},
+        printing_troubles=troubles,
+    )
+    assert judge(evidence).reasons == ([] if excused else ["1 reprint for no reason: A001"])
 
 
 def test_a_second_paper_that_is_not_marked_is_a_duplicate() -> None:
@@ -514,6 +623,75 @@ def test_a_double_call_that_journal_and_screens_tell_of_is_one() -> None:
 
 def test_a_screen_that_calls_two_at_once_is_a_double_call() -> None:
     assert judge(good(two_at_once=["A001 A002"])).figures["double_calls"] == 1
+
+
+def test_a_screen_that_sends_people_to_another_window_fails_the_run() -> None:
+    wrong = "A001 请到3号窗口 (above window 1)"
+    assert judge(good(misdirected=[wrong])).reasons == [
+        f"1 call to another window than its screen's: {wrong}"
+    ]
+
+
+def test_a_paper_with_another_number_than_its_tickets_is_wrong_though_the_screen_agrees() -> None:
+    papers = [paper(1, "A501"), paper(1, "A501", at=2.0, reprint=True), paper(2, "A002")]
+    evidence = good(papers=papers, calls=[Call(5.0, 1, "A501")], printing_troubles=[(1.2, 1.8)])
+    found = judge(evidence).reasons
+    assert found == ["1 paper with another number: A501 for A001"]
+
+
+def at(time: str, record: Record) -> Record:
+    return replace(record, body={**record.body, "time": time})
+
+
+def end_of_day(seq: int, day: date = DAY) -> Record:
+    data = {"business_day": day.isoformat()}
+    return Record(EPOCH, seq, {"type": "hall.day.closed.v1", "data": data})
+
+
+def test_a_ticket_that_is_cancelled_at_the_end_of_its_day_is_as_it_should_be() -> None:
+    night = "2026-03-02T20:00:00+00:00"
+    ended = [
+        at(night, record(12, "cancelled", 2, number="A002", reason="day_closed")),
+        at(night, end_of_day(13)),
+    ]
+    history = [*GOOD_EVENTS, *ended]
+    assert judge(good(journal=history, centre=history)).reasons == []
+
+
+@pytest.mark.parametrize("reason", ["day_closed", "manager", "customer"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        (),
+        (at("2026-03-02T20:00:00+00:00", end_of_day(13)),),
+        (at("2026-03-02T02:00:00+00:00", end_of_day(13, date(2026, 3, 1))),),
+    ],
+    ids=["no day ended", "the day ended later", "another day ended then"],
+)
+def test_a_ticket_that_nobody_cancelled_is_found_whatever_reason_it_was_given(
+    reason: str, end: Sequence[Record]
+) -> None:
+    cancelled = record(12, "cancelled", 2, number="A002", reason=reason)
+    history = [*GOOD_EVENTS, at("2026-03-02T02:00:00+00:00", cancelled), *end]
+    assert judge(good(journal=history, centre=history)).reasons == [
+        "1 ticket cancelled that nobody cancelled: A002"
+    ]
+
+
+def test_what_an_edge_cancels_as_it_closes_a_day_is_nothing_that_nobody_cancelled() -> None:
+    hall = Hall()
+    waiting = [hall.take_number() for _ in range(3)]
+    hall.pass_time(3600)
+    hall.do(CloseDay())
+    history = []
+    for seq, event in enumerate(hall.events, start=1):
+        history.append(
+            Record(EPOCH, seq, json.loads(to_json(event, hall="h", epoch=EPOCH, seq=seq)))
+        )
+    assert [each.ticket for each in history if each.word == "cancelled"] == waiting
+    assert cancelled_by_nobody(history) == []
+    assert len(cancelled_by_nobody(history[:-1])) == 3
+    assert skipped_numbers(history) == []
 
 
 def test_yesterdays_paper_is_not_what_todays_call_is_about() -> None:
