@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,6 +125,35 @@ async def test_many_long_tickets_at_once_leave_the_others_their_turn(
     await store.commit(group, [], NOW)
     other.cancel()
     assert 0 < most_at_once <= TICKETS_FOLDED_AT_ONCE * bound
+
+
+def padded(event: Received, separator: str) -> Received:
+    """The same event with a field that nobody needs, of 150 kB."""
+    filler = f'"data":{{"x":[{separator.join(["[]"] * 50_000)}],'
+    text = event.body.replace('"data":{', filler)
+    return read_events("halls/hall-a/v1/events", text.encode()).events[0]
+
+
+async def test_large_events_are_not_parsed_by_who_sends_small_ones_to_their_places(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small message must not make the centre read large ones, however often it is sent."""
+    small = calls(range(1, 21))
+    large = [padded(each, ",") for each in small]
+    in_other_letters = [padded(each, ", ") for each in small]
+    await store.commit(large, [], NOW)
+
+    class Unused:
+        @staticmethod
+        def loads(text: str) -> Any:
+            raise AssertionError(f"{len(text)} letters were read")
+
+    monkeypatch.setattr(sqlite, "json", Unused)
+    again = await store.commit(large, [], NOW)
+    assert not again.conflicts, "the same letters are the same event"
+    for group in (small, small, in_other_letters):
+        committed = await store.commit(group, [], NOW)
+        assert len(committed.conflicts) == len(group)
 
 
 async def test_what_another_hall_says_of_a_ticket_of_the_same_id_costs_this_one_nothing(
