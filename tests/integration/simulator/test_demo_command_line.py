@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.cli import EXIT_FAILED, EXIT_USAGE
+from simulator.ports import free_ports
 
 
 def nowserving(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -62,11 +63,20 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert "is not empty: name a new folder" in said.stderr
 
 
+def first_of_two_free_ports() -> int:
+    """In a row, and outside the range from which others are served meanwhile."""
+    while True:
+        (first,) = free_ports(0)
+        if free_ports(first + 1) == [first + 1]:
+            return first
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path, which: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        said = nowserving("demo", "--port", str(port - which), "--keep", tmp_path / "kept")
+    first = first_of_two_free_ports()
+    port = first + which
+    with socket.create_server(("127.0.0.1", port)):
+        said = nowserving("demo", "--port", str(first), "--keep", tmp_path / "kept")
     assert said.returncode == EXIT_FAILED
     assert f"port {port}, for the page of the {('virtual hall', 'centre')[which]}" in said.stderr
     assert "choose others with --port" in said.stderr
