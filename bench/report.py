@@ -156,8 +156,9 @@ NOTES = """\
   virtual machine of two cores the same code gave 920 to 2,480 commands/s within a week. What such a
   disk allows at most stands beside it: *SQLite alone*, one thread that commits one event after the
   other and does nothing else. The rest is the way to the database's thread and back, and deciding.
-  A pinned core and another event loop (uvloop) were tried and change little. 32 callers share all
-  of it, and show the throughput.
+  Another event loop (uvloop) was tried and changes little; with all of it on one core, which saves
+  the waking of another, one caller does about a seventh more, and a busy core would hold both up.
+  32 callers share all of it, and show the throughput.
 - *Press → LED* runs from the level change of a caller's key to the last byte of the frame that
   shows the number; *bus wait out*, from the answer to the poll in which the key was seen. The
   RS-485 lines are ptys paced to 115,200 baud, six windows (twelve units) on each; a poll cycle
