@@ -7,11 +7,12 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from simulator import chaos, layout, truth
+from simulator import chaos, layout, records, truth
 from simulator.hall import DEVICES_NICENESS, HallOptions, VirtualHall
+from simulator.records import Unreadable
 from simulator.stalls import Stalls
 from simulator.tasks import in_background
-from simulator.truth import Evidence, Tickets, Unreadable, Verdict
+from simulator.truth import Evidence, Tickets, Verdict
 from simulator.web import serve_pages
 
 SETTLE_SECONDS = 60.0
@@ -143,7 +144,7 @@ def _unrest(hall: VirtualHall) -> tuple[int, list[str]]:
         unrest.append(f"{hall.ledger.unsettled} presses may still be answered")
     try:
         here, there = hall.count_events()
-        printing = Tickets(truth.read_journal(hall.places.journal)).in_state("printing")
+        printing = Tickets(records.read_journal(hall.places.journal)).in_state("printing")
     except Unreadable as error:
         return -1, [*unrest, str(error)]
     if here != there:
@@ -164,6 +165,7 @@ def gather(hall: VirtualHall) -> Evidence:
         calls=list(ledger.calls),
         two_at_once=list(ledger.two_at_once),
         misdirected=list(ledger.misdirected),
+        serving=set(ledger.serving),
         blind_windows={number: hall.blind_spans(number) for number in hall.fittings.windows},
         printing_troubles=hall.printing_troubles(),
         press_to_led_seconds=list(ledger.press_to_led_seconds),
@@ -175,10 +177,10 @@ def gather(hall: VirtualHall) -> Evidence:
         broker=hall.broker_plan.kind,
     )
     try:
-        evidence.journal = truth.read_journal(hall.places.journal)
-        evidence.centre = truth.read_centre(hall.places.centre_database, layout.HALL)
+        evidence.journal = records.read_journal(hall.places.journal)
+        evidence.centre = records.read_centre(hall.places.centre_database, layout.HALL)
         evidence.happened_at = {
-            record.place: hall.timeline.loop_time(truth.hall_time(record))
+            record.place: hall.timeline.loop_time(records.hall_time(record))
             for record in evidence.journal
             if record.word in {"issued", "called"}
         }

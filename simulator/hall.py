@@ -20,7 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from edge.clock import SharedScaledClock
-from simulator import layout, truth
+from simulator import layout, records
 from simulator.broker import BrokerPlan, Kind, plan_broker
 from simulator.devices import Relay, RelayMode
 from simulator.fittings import PRINTER, Fittings
@@ -323,7 +323,7 @@ class VirtualHall:
     def count_events(self) -> tuple[int, int]:
         """How many events the journal and the centre's database have. Reads both files, so call
         it in a thread. Raises ``Unreadable`` while they are not there."""
-        return truth.progress(self.places.journal, self.places.centre_database, layout.HALL)
+        return records.progress(self.places.journal, self.places.centre_database, layout.HALL)
 
     def _watch(self) -> None:
         fittings, ledger = self.fittings, self.ledger

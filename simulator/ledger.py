@@ -161,6 +161,8 @@ class Ledger:
         self.calls: list[Call] = []
         self.two_at_once: list[str] = []
         """Texts of screens that called more than one number."""
+        self.serving: set[tuple[int, str]] = set()
+        """Windows, and the numbers that their screens said were being served there."""
         self.misdirected: list[str] = []
         """What screens said that sent people to another window than their own, each once."""
         self.press_to_led_seconds: deque[float] = deque(maxlen=MAX_SAMPLES)
@@ -231,6 +233,8 @@ class Ledger:
             wanting = self._wanting_led.pop(station, None)
             if wanting is not None and at - wanting.at <= ANSWER_SECONDS:
                 self.press_to_led_seconds.append(at - wanting.at)
+        if sight.showing is Showing.SERVING and sight.number is not None:
+            self.serving.add((window, sight.number))
         if sight.showing not in CALL_GOES_ON:
             self._calling[window] = None
         return sight

@@ -4,21 +4,19 @@ Three witnesses are compared, none of which is the daemon: what came out of the 
 ledger), what is on disk (the journal's file), and what the centre keeps (its database).
 """
 
-import json
 import math
 import re
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from simulator.ledger import DISPENSER, Call, Key, Tally
+from simulator.lives import impossible_lives
 from simulator.perception import TicketPaper
+from simulator.records import Record
 
 SHOWN = 8
 """Of a long list of wrongs, so many are spelled out."""
@@ -46,97 +44,6 @@ _CALLED_AGAIN_AFTER = frozenset({"rejoined", "transferred"})
 """Who is back in line may be called again, also elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One event as it is kept: its place, and its CloudEvent."""
-
-    epoch: str
-    seq: int
-    body: Mapping[str, Any] = field(compare=False)
-
-    @property
-    def place(self) -> tuple[str, int]:
-        return (self.epoch, self.seq)
-
-    @property
-    def word(self) -> str:
-        """``called`` of ``hall.ticket.called.v1``."""
-        parts = str(self.body.get("type", "")).split(".")
-        return parts[2] if len(parts) == 4 and parts[1] == "ticket" else ""
-
-    @property
-    def kind(self) -> str:
-        """``ticket.called`` of ``hall.ticket.called.v1``."""
-        return ".".join(str(self.body.get("type", "")).split(".")[1:-1])
-
-    @property
-    def ticket(self) -> str:
-        return str(self.body.get("data", {}).get("ticket", ""))
-
-
-class Unreadable(Exception):
-    """A database that can't be read now, or holds no events; the message names it and why."""
-
-
-def read_journal(path: Path) -> list[Record]:
-    """All events of a hall's journal, in order. Raises ``Unreadable``."""
-    with _reading(path) as database:
-        rows = database.execute("SELECT body FROM events ORDER BY position")
-        bodies = [_body(text) for (text,) in rows]
-        return [Record(str(body["epoch"]), int(body["sequence"]), body) for body in bodies]
-
-
-def hall_time(record: Record) -> float:
-    """When it happened, in seconds of Unix time. Raises ``Unreadable``."""
-    try:
-        return datetime.fromisoformat(record.body["time"]).timestamp()
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"the time of {record.epoch}.{record.seq}: {error!r}") from error
-
-
-def progress(journal: Path, centre: Path, hall: str) -> tuple[int, int]:
-    """How many events the hall's journal and the centre's database have. Raises
-    ``Unreadable``."""
-    with _reading(journal) as database:
-        (here,) = database.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
-    with _reading(centre) as database:
-        (there,) = database.execute(
-            "SELECT coalesce(sum(s.events), 0) FROM streams s "
-            "JOIN halls h ON h.id = s.hall WHERE h.name = ?",
-            (hall,),
-        ).fetchone()
-    return int(here), int(there)
-
-
-def read_centre(path: Path, hall: str) -> list[Record]:
-    """All events of a hall that the centre keeps. Raises ``Unreadable``."""
-    with _reading(path) as database:
-        rows = database.execute(
-            "SELECT s.epoch, e.seq, e.body FROM events e JOIN streams s ON s.id = e.stream "
-            "JOIN halls h ON h.id = s.hall WHERE h.name = ? ORDER BY s.id, e.seq",
-            (hall,),
-        )
-        return [Record(epoch, seq, _body(text)) for epoch, seq, text in rows]
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Whatever is wrong with the file, or with what stands in it, is ``Unreadable``."""
-    address = f"{path.resolve().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=10)) as database:
-            yield database
-    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-        raise Unreadable(f"{path.name}: {error!r}") from error
-
-
-def _body(text: str) -> Mapping[str, Any]:
-    body = json.loads(text)
-    if not isinstance(body, dict) or not isinstance(body.get("data", {}), dict):
-        raise ValueError(f"{text[:100]!r} is no event")
-    return body
-
-
 @dataclass
 class Evidence:
     """Everything that was seen of a run."""
@@ -150,6 +57,8 @@ class Evidence:
     calls: Sequence[Call] = ()
     two_at_once: Sequence[str] = ()
     misdirected: Sequence[str] = ()
+    serving: AbstractSet[tuple[int, str]] = frozenset()
+    """Windows, and the numbers that their screens said were being served there."""
     blind_windows: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
     """From when to when a window's screen was unplugged: calls may have passed it by then."""
     happened_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
@@ -268,7 +177,21 @@ def judge(evidence: Evidence) -> Verdict:
             "calls to other windows than their screens'",
             evidence.misdirected,
         ),
-        *_wrong("paper with another number", "papers with another number", other_numbers(evidence)),
+        *_wrong(
+            "number shown as served where it is not",
+            "numbers shown as served where they are not",
+            served_nowhere(evidence),
+        ),
+        *_wrong(
+            "paper with another number or day",
+            "papers with another number or day",
+            other_numbers(evidence),
+        ),
+        *_wrong(
+            "event that can't have happened",
+            "events that can't have happened",
+            impossible_lives(evidence.journal),
+        ),
         *_wrong(
             "reprint for no reason",
             "reprints for no reason",
@@ -362,19 +285,30 @@ def missing_places(records: Iterable[Record]) -> list[str]:
 
 
 def other_numbers(evidence: Evidence) -> list[str]:
-    """Papers whose number is not the one that their ticket was issued under: bar and paper may well
+    """Papers whose number or day is not what their ticket was issued under: bar and paper may well
     agree on it, and nobody but the journal knows better."""
-    issued = {
-        record.ticket: record.body["data"].get("number")
-        for record in evidence.journal
-        if record.word == "issued"
-    }
-    wrong = [
-        f"{paper.number} for {issued[paper.ticket]}"
-        for paper in evidence.papers
-        if issued.get(paper.ticket, paper.number) != paper.number
-    ]
+    issued = {record.ticket: record for record in evidence.journal if record.word == "issued"}
+    wrong = []
+    for paper in evidence.papers:
+        if paper.ticket not in issued:
+            continue  # which is a wrong of its own
+        data = issued[paper.ticket].body["data"]
+        number, day = data.get("number"), data.get("business_day")
+        if paper.number != number:
+            wrong.append(f"{paper.number} for {number}")
+        elif paper.business_day is not None and paper.business_day.isoformat() != day:
+            wrong.append(f"{number} of {paper.business_day} for {day}")
     return list(dict.fromkeys(wrong))  # a reprint says it once more
+
+
+def served_nowhere(evidence: Evidence) -> list[str]:
+    """What screens say is being served at their windows, and was never begun there."""
+    begun = {
+        (record.body["data"].get("window"), record.body["data"].get("number"))
+        for record in evidence.journal
+        if record.word in {"started", "resumed"}
+    }
+    return [f"{number} at window {window}" for window, number in sorted(evidence.serving - begun)]
 
 
 def needless_reprints(evidence: Evidence) -> list[str]:

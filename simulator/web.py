@@ -27,8 +27,8 @@ from aiohttp import WSMsgType, web
 
 from simulator.hall import BadAction, VirtualHall
 from simulator.perception import read_screen
+from simulator.records import Unreadable
 from simulator.tasks import in_background
-from simulator.truth import Unreadable
 
 log = logging.getLogger(__name__)
 

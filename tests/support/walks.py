@@ -31,6 +31,7 @@ from contract.commands import (
     Start,
     Transfer,
 )
+from contract.events import HallEvent
 from contract.names import CancelReason, Rating, TicketId, Tier, VoidReason
 from edge.queue.apply import apply
 from edge.queue.decide import decide
@@ -97,8 +98,8 @@ def commands(plan: HallPlan, tickets: Sequence[TicketId]) -> st.SearchStrategy[C
 
 
 @st.composite
-def states(draw: st.DrawFn) -> HallState:
-    """A state that a hall can come into."""
+def walks(draw: st.DrawFn) -> tuple[HallState, list[HallEvent]]:
+    """A state that a hall can come into, and the events that led to it."""
     hall = Hall(draw(plans()), day_is_open=False)
     opening: list[Command] = [OpenDay(business_day=MONDAY)]
     opening += [
@@ -113,11 +114,20 @@ def states(draw: st.DrawFn) -> HallState:
     opening += [ConfirmPrint(ticket=ticket) for ticket in tickets[:4]]
     walk = draw(st.lists(commands(hall.plan, tickets), max_size=30))
     ending: list[Command] = draw(st.sampled_from(([], [], [], [CloseDay()])))
-    state = hall.state
+    state, events = hall.state, list[HallEvent]()
     for command in [*opening, *walk, *ending]:
         hall.pass_time(7.3)
         outcome = decide(hall.plan, state, command, hall.now)
         if not isinstance(outcome, Refusal):
             for event in outcome:
                 state = apply(state, event)
-    return state
+            events += outcome
+    return state, events
+
+
+def states() -> st.SearchStrategy[HallState]:
+    return walks().map(lambda walk: walk[0])
+
+
+def histories() -> st.SearchStrategy[list[HallEvent]]:
+    return walks().map(lambda walk: walk[1])

@@ -428,6 +428,15 @@ def test_a_screen_that_sends_people_to_another_window_is_noted_once_however_it_b
     assert ledger.misdirected == [f"{text} (above window 2)"]
 
 
+def test_what_screens_say_is_served_is_noted_by_window() -> None:
+    ledger = Ledger(nobody_is_excused)
+    ledger.screen(2, "A001 请到2号窗口", 1.0)
+    assert ledger.serving == set()
+    for at, text in enumerate(["A001 正在办理", "A001 now serving", "等候3人"], start=2):
+        ledger.screen(2, text, float(at))
+    assert ledger.serving == {(2, "A001")}
+
+
 def test_paper_answers_the_dispenser_and_gives_its_time() -> None:
     ledger = Ledger(nobody_is_excused)
     ledger.pressed("dispenser", "payment", 1.0)

@@ -17,18 +17,13 @@ from contract.commands import CloseDay
 from contract.envelope import to_json
 from simulator.ledger import Call, Tally
 from simulator.perception import TicketPaper
+from simulator.records import Record, Unreadable, hall_time, progress, read_centre, read_journal
 from simulator.truth import (
     Evidence,
-    Record,
-    Unreadable,
     cancelled_by_nobody,
-    hall_time,
     judge,
     key_of,
     percentiles_ms,
-    progress,
-    read_centre,
-    read_journal,
     skipped_numbers,
 )
 from tests.support.hall import Hall
@@ -55,7 +50,13 @@ def record(seq: int, word: str, ticket: int, **data: Any) -> Record:
         "type": f"hall.ticket.{word}.v1",
         "sequence": f"{seq:020}",
         "epoch": EPOCH,
-        "data": {"ticket": ulid(ticket), "business_day": DAY.isoformat(), **data},
+        "data": {
+            "ticket": ulid(ticket),
+            "number": f"A{ticket:03}",
+            "business_day": DAY.isoformat(),
+            "service": "payment",
+            **data,
+        },
     }
     return Record(EPOCH, seq, body)
 
@@ -232,7 +233,7 @@ def test_an_event_that_is_missing_at_the_end_is_no_gap_but_lost() -> None:
 
 def test_a_second_epoch_begins_at_one_and_is_no_gap() -> None:
     other = "01JNAB00000000000000000001"
-    more = Record(other, 1, {**record(1, "wait-estimated", 2).body, "epoch": other})
+    more = Record(other, 1, {"type": "hall.device.changed.v1", "epoch": other, "data": {}})
     assert judge(good(journal=[*GOOD_EVENTS, more], centre=[*GOOD_EVENTS, more])).reasons == []
 
 
@@ -573,7 +574,8 @@ def test_a_ticket_called_at_two_windows_is_a_double_call() -> None:
 
 def test_a_ticket_that_was_transferred_is_called_again_elsewhere() -> None:
     elsewhere = record(9, "called", 1, window=2, number="A001")
-    history = [*GOOD_EVENTS[:7], record(8, "transferred", 1), elsewhere]
+    handed_on = record(8, "transferred", 1, window=1, from_service="payment")
+    history = [*GOOD_EVENTS[:7], handed_on, elsewhere]
     calls = [Call(5.0, 1, "A001"), Call(6.0, 2, "A001")]
     tally = pressed_for(history)
     evidence = good(journal=history, centre=list(history), calls=calls, tally=tally)
@@ -636,7 +638,7 @@ def test_a_paper_with_another_number_than_its_tickets_is_wrong_though_the_screen
     papers = [paper(1, "A501"), paper(1, "A501", at=2.0, reprint=True), paper(2, "A002")]
     evidence = good(papers=papers, calls=[Call(5.0, 1, "A501")], printing_troubles=[(1.2, 1.8)])
     found = judge(evidence).reasons
-    assert found == ["1 paper with another number: A501 for A001"]
+    assert found == ["1 paper with another number or day: A501 for A001"]
 
 
 def at(time: str, record: Record) -> Record:
@@ -778,3 +780,27 @@ def test_a_file_that_is_missing_or_none_is_unreadable_for_every_reader(tmp_path:
 def test_what_is_no_event_makes_a_journal_unreadable(tmp_path: Path, body: str | bytes) -> None:
     with pytest.raises(Unreadable, match=r"journal\.db"):
         read_journal(journal_with(tmp_path / "journal.db", body))
+
+
+def test_a_screen_that_says_that_somebody_is_served_who_is_not_fails_the_run() -> None:
+    assert judge(good(serving={(1, "A001")})).reasons == []
+    found = judge(good(serving={(1, "A001"), (2, "A001"), (1, "A002")})).reasons
+    assert found == [
+        "2 numbers shown as served where they are not: A002 at window 1; A001 at window 2"
+    ]
+
+
+def test_a_paper_of_another_day_than_its_tickets_is_wrong() -> None:
+    papers = [paper(1, "A001", day=date(2026, 3, 3)), paper(2, "A002")]
+    found = judge(good(papers=papers)).reasons
+    assert found == ["1 paper with another number or day: A001 of 2026-03-03 for 2026-03-02"]
+
+
+def test_what_can_not_have_happened_to_a_ticket_fails_the_run() -> None:
+    about = {"window": 2, "rating": "satisfied", "service_seconds": 90.0}
+    history = [
+        record(each.seq, each.word, 1, **about) if each.word == "rated" else each
+        for each in GOOD_EVENTS
+    ]
+    found = reasons(good(journal=history, centre=history))
+    assert "1 event that can't have happened: A001: rated at window 2 by None" in found
