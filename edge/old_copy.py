@@ -6,7 +6,6 @@ then are on people's paper, so as many as may be are left out.
 """
 
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from contract.events import NumberRun, NumbersLeftOut
 from contract.names import BusinessDay
 from edge.clock import Clock
 from edge.controller import Controller
-from edge.journal.database import Pending
+from edge.journal.database import ByDay, Pending
 from edge.journal.errors import JournalError
 from edge.journal.salvage import UNKNOWN_TAIL
 from edge.queue.day import begins, business_day
@@ -36,7 +35,17 @@ class PutBack(Protocol):
 
     pending: Pending | None
 
-    async def note_left_out(self, left_out: Mapping[BusinessDay, int]) -> None:
+    @property
+    def reached(self) -> ByDay:
+        """Up to which number of a day, counted from each service's first, some were left out for
+        any old copy."""
+        ...
+
+    async def note_reached(self, reached: ByDay) -> None:
+        """Raises ``JournalError``."""
+        ...
+
+    async def note_left_out(self, left_out: ByDay) -> None:
         """Raises ``JournalError``."""
         ...
 
@@ -53,8 +62,10 @@ class OldCopy:
         self._journal = journal
         self._clock = clock
         self._started = clock.now()
+        self._is_dated = False
+        """Whether the days, on which numbers were left out, were those of a clock that was set."""
         self._is_owed = False
-        """Numbers were left out, on days that a clock said which nobody had set yet."""
+        """Numbers were left out, and of which days nobody could tell."""
 
     async def leave_out_numbers(self) -> bool:
         """Whether it is done, and on the disk: the numbers that may have been issued on the days
@@ -64,6 +75,7 @@ class OldCopy:
 
     async def _leave_out(self) -> bool:
         pending, now = self._journal.pending, self._clock.now()
+        self._is_dated = now.synced
         assert pending is not None, "nobody asks for it of a journal that is none"
         controller, plan = self._controller, self._controller.plan
         # This process knows what it issued itself.
@@ -78,11 +90,20 @@ class OldCopy:
             seconds = (until - max(pending.since, begins(plan, day))).total_seconds()
             count = count_left_out(seconds, pending.lost_events)
             if count > before:
-                runs = runs_left_out(plan, controller.state, day, count - before)
+                # What was left out for another copy was left out before this one was put back.
+                behind = 0 if before else self._journal.reached.get(day, 0)
+                runs = runs_left_out(plan, controller.state, day, count - before, behind)
                 events.append(NumbersLeftOut(at=now, business_day=day, runs=runs))
                 counts[day] = count
         if not events:
             return True
+        try:
+            await self._journal.note_reached(
+                {each.business_day: reach(plan, each) for each in events}
+            )
+        except JournalError as error:
+            log.critical("numbers that may be on somebody's paper can't be left out: %s", error)
+            return False
         outcome = await controller.record(*events)
         if isinstance(outcome, Refusal):
             log.critical("numbers that may be on somebody's paper can't be left out: %s", outcome)
@@ -92,18 +113,18 @@ class OldCopy:
         await self._note(counts)
         return True
 
-    async def _note(self, counts: Mapping[BusinessDay, int]) -> None:
+    async def _note(self, counts: ByDay) -> None:
         try:
             await self._journal.note_left_out(counts)
         except JournalError as error:
             log.warning("as many numbers are left out at the next start once more: %s", error)
 
     async def settle(self) -> None:
-        """All is done, if the date is known; else the days are still to come on which it counts.
+        """All is done, if the date was known; else the days are still to come on which it counts.
 
         Raises ``JournalError``.
         """
-        self._is_owed = not self._clock.now().synced
+        self._is_owed = not self._is_dated
         if not self._is_owed:
             await self._journal.settle()
 
@@ -136,11 +157,20 @@ def count_left_out(seconds: float, lost_events: int) -> int:
     return UNKNOWN_TAIL + max(0, int(seconds / 60 * ISSUED_PER_MINUTE), tickets)
 
 
+def reach(plan: HallPlan, event: NumbersLeftOut) -> int:
+    """Up to which number, counted from each service's first, it leaves some out."""
+    services = plan.services.values()
+    firsts = [
+        (run, s.first_number) for run in event.runs for s in services if s.prefix == run.prefix
+    ]
+    return max((run.last - first + 1 for run, first in firsts), default=0)
+
+
 def runs_left_out(
-    plan: HallPlan, state: HallState, day: BusinessDay, count: int
+    plan: HallPlan, state: HallState, day: BusinessDay, count: int, behind: int = 0
 ) -> tuple[NumberRun, ...]:
-    """The next ``count`` numbers of each service; half of those that it has left, at most: people
-    who come must get one."""
+    """The next ``count`` numbers of each service, and all before, if those are its first
+    ``behind``; half of those that it has left, at most: people who come must get one."""
     spent: Spent = state.spent if day == state.business_day else state.spent_on.get(day, {})
     runs = []
     for service in plan.services.values():
@@ -149,7 +179,8 @@ def runs_left_out(
         if first is None:
             continue
         left = service.last_number - first + 1
-        last = first + min(count, left // 2) - 1
+        known_until = max(first - 1, service.first_number + behind - 1)
+        last = min(known_until + count, first + left // 2 - 1)
         if last >= first:
             runs.append(NumberRun(prefix=service.prefix, first=first, last=last))
     return tuple(runs)

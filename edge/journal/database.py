@@ -43,9 +43,7 @@ BUSY_SECONDS = 0.2
 
 _MARK = "There is a journal beside this file. Where it is lost, remove this file to begin anew."
 NOT_LIVED_YET = ""
-UNSETTLED = "unsettled"
-"""The lives of a new file, and of none (an old copy was found, and what follows from that is not
-done): see ``Companion``."""
+"""The life of a new file: see ``Companion``."""
 _COMPANION_BYTES = 448
 _FLOOR_BYTES = 64
 """Within one sector, each written at once and never shortened: after a power cut each is found
@@ -56,6 +54,20 @@ else did that, perhaps with another clock. After a power cut the content may be 
 times, by the half minute that the kernel keeps it."""
 
 
+ByDay = Mapping[BusinessDay, int]
+"""Something of days; what was noted last comes last."""
+_DAYS_KEPT = 3
+"""There is one, and another where nobody has set the clock."""
+
+
+def noted(before: ByDay, more: ByDay) -> ByDay:
+    """Both together: the greater of each day."""
+    days = dict(before)
+    for day, count in more.items():
+        days[day] = max(days.pop(day, 0), count)
+    return days
+
+
 @dataclass(frozen=True)
 class Pending:
     """What an old copy may have lost, and what was done about that."""
@@ -64,26 +76,29 @@ class Pending:
     """Its last event, in wall time."""
     lost_events: int = 0
     """So many more the centre has, at least."""
-    left_out: Mapping[BusinessDay, int] = field(default_factory=dict)
-    """How many numbers of each service, by day; of the last days."""
+    left_out: ByDay = field(default_factory=dict)
+    """How many numbers of each service, in this file."""
 
     def to_json(self) -> str:
-        days = sorted(self.left_out)[-_DAYS_LEFT_OUT:]
-        done = {day.isoformat(): self.left_out[day] for day in days}
-        return json.dumps([self.since.isoformat(), self.lost_events, done])
+        return json.dumps([self.since.isoformat(), self.lost_events, _plain(self.left_out)])
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
         """``None`` where it says nothing."""
         try:
             since, lost_events, done = json.loads(text)
-            left_out = {date.fromisoformat(day): int(count) for day, count in done.items()}
-            return cls(datetime.fromisoformat(since), int(lost_events), left_out)
+            return cls(datetime.fromisoformat(since), int(lost_events), _by_day(done))
         except (ValueError, TypeError, AttributeError):
             return None
 
 
-_DAYS_LEFT_OUT = 4
+def _plain(by_day: ByDay) -> dict[str, int]:
+    return {day.isoformat(): count for day, count in [*by_day.items()][-_DAYS_KEPT:]}
+
+
+def _by_day(plain: Any) -> ByDay:
+    """Raises ``ValueError``, ``TypeError``, ``AttributeError``."""
+    return {date.fromisoformat(day): int(count) for day, count in plain.items()}
 
 
 @dataclass(frozen=True)
@@ -97,12 +112,16 @@ class Companion:
     position: int
     """It has so many events, at least."""
     pending: Pending | None = None
-    """While it is unsettled."""
+    """It is an old copy, and what follows from that is not all done."""
+    reached: ByDay = field(default_factory=dict)
+    """Up to which number, counted from each service's first, some were left out for any copy:
+    another copy may know nothing of it."""
 
     def to_bytes(self) -> bytes:
         lives = [f"life {life or '-'}" for life in self.lives]
         pending = [f"pending {self.pending.to_json()}"] if self.pending else []
-        text = "\n".join([_MARK, f"inode {self.inode}", *lives, *pending])
+        reached = [f"reached {json.dumps(_plain(self.reached))}"] if self.reached else []
+        text = "\n".join([_MARK, f"inode {self.inode}", *lives, *pending, *reached])
         return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n" + _floor(self.position)
 
     @classmethod
@@ -112,6 +131,7 @@ class Companion:
         inode = re.search(r"^inode ([0-9]+)$", text, re.MULTILINE)
         lives = re.findall(r"^life (-|[0-9a-z]+) *$", text, re.MULTILINE)
         pending = re.search(r"^pending (.*?) *$", text, re.MULTILINE)
+        reached = re.search(r"^reached (.*?) *$", text, re.MULTILINE)
         position = re.search(r"^position ([0-9]+)\b", text, re.MULTILINE)
         if not inode or not lives:
             return None
@@ -120,7 +140,15 @@ class Companion:
             lives=tuple(life.replace("-", NOT_LIVED_YET) for life in lives),
             position=int(position[1]) if position else 0,
             pending=Pending.from_json(pending[1]) if pending else None,
+            reached=_by_day_from_json(reached[1]) if reached else {},
         )
+
+
+def _by_day_from_json(text: str) -> ByDay:
+    try:
+        return _by_day(json.loads(text))
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _floor(position: int) -> bytes:

@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -29,13 +29,14 @@ from edge.journal.database import (
     BUSY_SECONDS,
     NOT_LIVED_YET,
     PRAGMAS,
-    UNSETTLED,
+    ByDay,
     Companion,
     Contents,
     FileLock,
     Identity,
     Pending,
     identity,
+    noted,
     open_or_create,
     salvaged_from,
     true_path,
@@ -126,10 +127,14 @@ class Journal:
         self._position = contents.position
         self._life = contents.life
         known = lock.companion()
-        self.pending = Pending(_LONG_AGO) if self._is_copy(known) else None
+        self.pending = known.pending if known is not None else None
         """Of an old copy, or of a file from elsewhere, until ``settle``: see ``edge.old_copy``."""
-        if known is not None and known.lives == (UNSETTLED,) and known.pending is not None:
-            self.pending = known.pending
+        self.reached: ByDay = known.reached if known is not None else {}
+        """Up to which number of a day, counted from each service's first, some were left out for
+        any old copy: this one may know nothing of it."""
+        if self._is_copy(known):  # and another than was found before, if there was one
+            lost_events = self.pending.lost_events if self.pending else 0
+            self.pending = Pending(_LONG_AGO, lost_events)
         self._ended_at = _LONG_AGO
         """When the last event happened that was there at the start."""
         self._database = database
@@ -167,10 +172,7 @@ class Journal:
             raise
         try:
             await journal._find_end()
-            if journal.was_put_back:
-                journal._remember(UNSETTLED)  # whatever is written to it until then
-            else:
-                await journal._renew_life()
+            await journal._renew_life()
             journal._files.look()
         except BaseException:
             await journal._close()
@@ -194,16 +196,16 @@ class Journal:
             is_another = self._files.inode != known.inode or self._position < known.position
             return is_another or self._file_lock.was_put_back()
         source = salvaged_from(self._life)
-        return source is None or source[0] not in known.lives or source[1] < known.position
+        if source is None or source[0] not in known.lives or source[1] < known.position:
+            return True
+        return self._file_lock.was_put_back()
 
     async def _find_end(self) -> None:
         async for _, event in self.events_since(self._position - 1):
             self._ended_at = event.at.wall
-        if self.pending is not None:
-            # What earlier starts wrote is no part of the copy.
-            known = self.pending.since != _LONG_AGO
-            since = min(self.pending.since, self._ended_at) if known else self._ended_at
-            self.pending = replace(self.pending, since=since)
+        if self.pending is not None and self.pending.since == _LONG_AGO:
+            # A later start doesn't ask again: what this one writes is no part of the copy.
+            self.pending = replace(self.pending, since=self._ended_at)
 
     async def settle(self) -> None:
         """What is to be done about a journal that was put back is done, and on the disk.
@@ -227,18 +229,26 @@ class Journal:
         pending = self.pending or Pending(self._ended_at)
         await self._keep(replace(pending, lost_events=max(pending.lost_events, lost_events)))
 
-    async def note_left_out(self, left_out: Mapping[BusinessDay, int]) -> None:
-        """So many numbers of each service are left out on these days.
+    async def note_reached(self, reached: ByDay) -> None:
+        """Numbers are about to be left out up to these.
+
+        Raises ``JournalFull``.
+        """
+        self.reached = noted(self.reached, reached)
+        await self._keep(self.pending or Pending(self._ended_at))
+
+    async def note_left_out(self, left_out: ByDay) -> None:
+        """So many numbers of each service are left out on these days in this file.
 
         Raises ``JournalFull``.
         """
         pending = self.pending or Pending(self._ended_at)
-        await self._keep(replace(pending, left_out={**pending.left_out, **left_out}))
+        await self._keep(replace(pending, left_out=noted(pending.left_out, left_out)))
 
     async def _keep(self, pending: Pending) -> None:
         async with self._one_writer:
             self.pending = pending
-            self._remember(UNSETTLED)
+            self._remember(self._life)
 
     async def _renew_life(self) -> None:
         """Make whatever copies there are of this file into old ones."""
@@ -251,7 +261,7 @@ class Journal:
     def _remember(self, *lives: str) -> None:
         try:
             self._file_lock.remember(
-                Companion(self._files.inode, lives, self._position, self.pending)
+                Companion(self._files.inode, lives, self._position, self.pending, self.reached)
             )
         except OSError as error:
             raise JournalFull(
@@ -557,9 +567,8 @@ class Journal:
         except JournalError as error:
             log.warning("the uplink's cursor is not on disk, it will send again: %s", error)
         try:
-            if not self.was_put_back:
-                self._files.look()
-                await self._renew_life()
+            self._files.look()
+            await self._renew_life()
         except JournalError as error:
             log.warning("a copy made since the start can't be told from it: %s", error)
 

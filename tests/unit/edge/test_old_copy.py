@@ -1,16 +1,15 @@
 """Which numbers are left out by a hall whose journal is an old copy that was put back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 from contract.events import NumbersLeftOut
-from contract.names import BusinessDay
 from edge.clock import ManualClock
 from edge.controller import Controller
-from edge.journal.database import Pending
+from edge.journal.database import ByDay, Pending, noted
 from edge.old_copy import OldCopy, count_left_out
 from edge.queue.apply import apply
 from edge.queue.day import business_day
@@ -129,8 +128,12 @@ class CopiedJournal:
 
     def __init__(self, pending: Pending) -> None:
         self.pending: Pending | None = pending
+        self.reached: ByDay = {}
 
-    async def note_left_out(self, left_out: Mapping[BusinessDay, int]) -> None:
+    async def note_reached(self, reached: ByDay) -> None:
+        self.reached = noted(self.reached, reached)
+
+    async def note_left_out(self, left_out: ByDay) -> None:
         assert self.pending is not None
         self.pending = replace(self.pending, left_out={**self.pending.left_out, **left_out})
 
@@ -230,6 +233,8 @@ async def test_a_discovery_of_the_centre_is_not_settled_by_the_date() -> None:
         assert await copy.settle_when_dated()
         assert journal.pending
         await copy.settle()
+        assert journal.pending, "which day it was nobody knew"
+        assert await copy.settle_when_dated()
         assert journal.pending is None
 
 

@@ -1,0 +1,251 @@
+"""Old copies of the journal that are put back one after the other on one day: the lock file beside
+knows what the copies can't."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from contract.commands import IssueTicket, Refusal
+from contract.events import TicketIssued
+from edge.bootstrap import restore
+from edge.clock import ManualClock
+from edge.controller import Controller
+from edge.journal.errors import JournalFull
+from edge.journal.journal import Journal
+from edge.journal.salvage import salvage
+from edge.old_copy import OldCopy
+from edge.ulid import new_ulid
+from edge.upkeep import DayKeeper
+from tests.support.hall import MORNING, make_plan
+
+PLAN = make_plan({1: "ab"})
+
+
+class OpenHall:
+    """As ``edge.bootstrap`` opens one, without devices."""
+
+    def __init__(self, journal: Journal, controller: Controller, clock: ManualClock) -> None:
+        self.journal = journal
+        self.controller = controller
+        self.found_a_copy = journal.was_put_back
+        self.copy = OldCopy(controller, journal, clock)
+        self.days = DayKeeper(controller, clock, self.copy.settle_when_dated)
+
+    async def open(self) -> None:
+        await self.days.check()
+        if self.journal.was_put_back:
+            assert await self.copy.leave_out_numbers()
+            await self.copy.settle()
+
+    async def issue(self, count: int, service: str = "a") -> list[str]:
+        """The numbers, with their day before them."""
+        numbers = []
+        for _ in range(count):
+            outcome = await self.controller.submit(IssueTicket(ticket=new_ulid(), service=service))
+            assert not isinstance(outcome, Refusal), outcome
+            (issued,) = [event for event in outcome if isinstance(event, TicketIssued)]
+            numbers.append(f"{issued.business_day} {issued.number}")
+        return numbers
+
+
+@asynccontextmanager
+async def hall_at(path: Path, clock: ManualClock) -> AsyncIterator[OpenHall]:
+    clock.reboot(new_ulid())
+    journal = await Journal.open(path, hall="hall-1", new_epoch=new_ulid)
+    try:
+        state, position = await restore(journal)
+        if journal.was_put_back:
+            await journal.start_new_epoch()
+        controller = Controller(PLAN, state, position, journal, clock)
+        writer = asyncio.create_task(controller.run())
+        try:
+            hall = OpenHall(journal, controller, clock)
+            await hall.open()
+            yield hall
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+    finally:
+        await journal.close()
+
+
+PutBack = Callable[[Path, Path], None]
+
+
+def into_the_same_file(copy: Path, path: Path) -> None:
+    without_its_log(path)
+    path.write_bytes(copy.read_bytes())
+
+
+def as_another_file(copy: Path, path: Path) -> None:
+    without_its_log(path)
+    path.rename(path.with_name("put-aside"))
+    shutil.copyfile(copy, path)
+
+
+def without_its_log(path: Path) -> None:
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+class Morning:
+    """Journals of one morning, copied and put back; every number that people got."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "journal.db"
+        self.clock = ManualClock(MORNING)
+        self.given: list[str] = []
+
+    def copied(self, name: str) -> Path:
+        return Path(shutil.copyfile(self.path, self.path.with_name(name)))
+
+    async def issue(self, count: int, *, found_a_copy: bool = False) -> None:
+        async with hall_at(self.path, self.clock) as hall:
+            assert hall.found_a_copy is found_a_copy
+            self.given += await hall.issue(count)
+
+    def assert_no_number_twice(self) -> None:
+        assert len(set(self.given)) == len(self.given), sorted(self.given)
+
+
+put_back_somehow = pytest.mark.parametrize("put_back", [into_the_same_file, as_another_file])
+
+
+@put_back_somehow
+@pytest.mark.parametrize("second", ["copy-of-9", "copy-of-11"])
+@pytest.mark.parametrize("clock_is_set", [True, False])
+async def test_a_copy_that_is_put_back_over_another_one_knows_how_far_numbers_came(
+    tmp_path: Path, put_back: PutBack, second: str, *, clock_is_set: bool
+) -> None:
+    """What was left out for the first stands in a file that is gone."""
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    morning.copied("copy-of-9")
+    morning.clock.advance(2 * 3600)
+    await morning.issue(90)
+    morning.copied("copy-of-11")
+    morning.clock.advance(3600)
+    await morning.issue(40)
+
+    put_back(tmp_path / "copy-of-9", morning.path)
+    morning.clock.synced = clock_is_set
+    await morning.issue(30, found_a_copy=True)
+
+    morning.clock.advance(300)
+    put_back(tmp_path / second, morning.path)
+    await morning.issue(30, found_a_copy=True)
+    morning.clock.synced = True
+    await morning.issue(30, found_a_copy=not clock_is_set)
+    morning.assert_no_number_twice()
+
+
+async def test_what_was_left_out_for_a_copy_is_left_out_once_for_the_next(tmp_path: Path) -> None:
+    """A disk that gives files other inodes at each mount must not double it at each."""
+    morning = Morning(tmp_path)
+    await morning.issue(1)
+    for _ in range(5):
+        copy = morning.copied("moved")
+        as_another_file(copy, morning.path)
+        await morning.issue(1, found_a_copy=True)
+    numbers = [int(each.split("A")[1]) for each in morning.given]
+    assert numbers == [1, 52, 103, 154, 205, 256]
+
+
+async def test_a_start_that_is_cut_off_before_it_notes_what_it_left_out_is_no_other_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    morning.clock.advance(3600)
+    await morning.issue(50)
+    into_the_same_file(copy, morning.path)
+
+    async def cut_off(*_: object) -> None:
+        raise JournalFull("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "note_left_out", cut_off)
+        patch.setattr(Journal, "settle", cut_off)
+        with pytest.raises(JournalFull):
+            await morning.issue(0)
+    into_the_same_file(copy, morning.path)
+    await morning.issue(30, found_a_copy=True)
+    morning.assert_no_number_twice()
+    assert int(morning.given[-1].split("A")[1]) > 10 + 2 * (50 + 60), "what it has left out, too"
+
+
+async def test_nothing_is_left_out_that_the_lock_file_can_not_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    morning = Morning(tmp_path)
+    await morning.issue(1)
+    async with hall_at(morning.path, morning.clock) as hall:
+        await hall.journal.unsettle(4)
+
+        async def full(*_: object) -> None:
+            raise JournalFull("no room")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "note_reached", full)
+            assert not await hall.copy.leave_out_numbers()
+        assert not hall.controller.state.spent["A"][0][1] > 1
+        assert await hall.copy.leave_out_numbers()
+        assert hall.controller.state.spent["A"] == ((1, 53),)
+
+
+async def test_a_salvage_of_a_folder_that_was_put_back_in_place_is_a_copy_too(
+    tmp_path: Path,
+) -> None:
+    """The lock file of the backup knows the life and the place of what was salvaged."""
+    morning = Morning(tmp_path)
+    await morning.issue(20)
+    lock = tmp_path / "journal.db.lock"
+    backup, lock_backup = morning.copied("copy"), lock.read_bytes()
+    morning.clock.advance(3600)
+    await morning.issue(50)
+    without_its_log(morning.path)
+    morning.path.write_bytes(backup.read_bytes())
+    place, digits, line = lock_backup.rpartition(b" at ")
+    lock.write_bytes(place + digits + b"%020d\n" % (int(line) - 3600))  # an hour ago
+
+    salvaged = tmp_path / "salvaged.db"
+    salvage(morning.path, salvaged, new_epoch=new_ulid)
+    salvaged.replace(morning.path)
+    await morning.issue(30, found_a_copy=True)
+    morning.assert_no_number_twice()
+
+
+async def test_a_clock_that_is_set_between_leaving_out_and_settling_settles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just then the network comes, and numbers were left out on the day of the last shutdown."""
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    morning.clock.step_wall(86_400)
+    await morning.issue(90)  # of the next day
+    into_the_same_file(copy, morning.path)
+    morning.clock.step_wall(-86_400)
+    morning.clock.synced = False
+
+    settle = OldCopy.settle
+
+    async def set_just_then(copy: OldCopy) -> None:
+        morning.clock.step_wall(86_400)
+        morning.clock.synced = True
+        await settle(copy)
+
+    monkeypatch.setattr(OldCopy, "settle", set_just_then)
+    async with hall_at(morning.path, morning.clock) as hall:
+        monkeypatch.setattr(OldCopy, "settle", settle)
+        assert hall.journal.was_put_back, "the true day is to come"
+        await hall.days.check()
+        await hall.days.check()
+        assert not hall.journal.was_put_back
+        morning.given += await hall.issue(30)
+    morning.assert_no_number_twice()
