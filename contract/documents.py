@@ -22,7 +22,8 @@ from contract.names import (
     WindowState,
 )
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""As much as a database's integer holds."""
 
 Names = dict[Language, Annotated[str, StringConstraints(max_length=200)]]
 """What something is called, in several languages; where there is none, its id is shown."""

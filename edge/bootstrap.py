@@ -68,7 +68,7 @@ async def run_hall(config: HallConfig, clock: Clock, stop: asyncio.Event) -> Non
     journal = await Journal.open(config.journal.path, hall=config.hall.id, new_epoch=new_ulid)
     try:
         state, position = await restore(journal)
-        if journal.was_put_back:
+        if journal.wants_new_epoch:
             await journal.start_new_epoch()
         hall = Hall(
             config, clock, journal, Controller(config.plan(), state, position, journal, clock)

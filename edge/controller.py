@@ -195,8 +195,12 @@ class Controller:
     ) -> None:
         """The second net held: a bug above. One bad command must not take others with it."""
         if len(group) > 1:
-            for submission in group:
-                await self._decide_and_commit([submission])
+            for done, submission in enumerate(group, start=1):
+                try:
+                    await self._decide_and_commit([submission])
+                except Exception as bug:
+                    self._refuse_all(group[done:], repr(bug))
+                    raise
             return
         work = group[0].work
         log.critical("a command was stopped by the journal: %s: %s", violation, work)

@@ -87,7 +87,9 @@ class OldCopy:
             before = pending.left_out.get(day, 0)
             if before and not now.synced:
                 continue  # how long ago the copy was made nobody knows now, either
-            seconds = (until - max(pending.since, begins(plan, day))).total_seconds()
+            # A copy that ends in the future was written by a clock that was wrong.
+            since = pending.since if pending.since <= until else begins(plan, day)
+            seconds = (until - max(since, begins(plan, day))).total_seconds()
             count = count_left_out(seconds, pending.lost_events)
             if count > before:
                 # What was left out for another copy was left out before this one was put back.

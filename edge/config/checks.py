@@ -410,7 +410,7 @@ WITHOUT_INODES = frozenset({"vfat", "msdos", "exfat"})
 def file_system_of(path: Path, mounts: str) -> str:
     """The kind of file system that ``path`` will be on, by the text of ``/proc/mounts``."""
     kinds = {Path(line.split()[1]): line.split()[2] for line in mounts.splitlines() if line}
-    return next((kinds[folder] for folder in path.absolute().parents if folder in kinds), "unknown")
+    return next((kinds[folder] for folder in path.resolve().parents if folder in kinds), "unknown")
 
 
 def about_disk(journal: Path, mounts: str) -> Iterator[str]:

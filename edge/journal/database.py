@@ -78,18 +78,26 @@ class Pending:
     """So many more the centre has, at least."""
     left_out: ByDay = field(default_factory=dict)
     """How many numbers of each service, in this file."""
+    epoch: Epoch | None = None
+    """The new one: where this file has it, it has begun."""
 
     def to_json(self) -> str:
-        return json.dumps([self.since.isoformat(), self.lost_events, _plain(self.left_out)])
+        since, left_out = self.since.isoformat(), _plain(self.left_out)
+        return _dense([since, self.lost_events, left_out, self.epoch])
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
         """``None`` where it says nothing."""
         try:
-            since, lost_events, done = json.loads(text)
-            return cls(datetime.fromisoformat(since), int(lost_events), _by_day(done))
-        except (ValueError, TypeError, AttributeError):
+            since, lost_events, done, epoch = json.loads(text)
+            found = cls(datetime.fromisoformat(since), int(lost_events), _by_day(done), epoch)
+        except (ValueError, TypeError, AttributeError, OverflowError):
             return None
+        return found if found.since.tzinfo is not None else None
+
+
+def _dense(plain: Any) -> str:
+    return json.dumps(plain, separators=(",", ":"))
 
 
 def _plain(by_day: ByDay) -> dict[str, int]:
@@ -120,9 +128,11 @@ class Companion:
     def to_bytes(self) -> bytes:
         lives = [f"life {life or '-'}" for life in self.lives]
         pending = [f"pending {self.pending.to_json()}"] if self.pending else []
-        reached = [f"reached {json.dumps(_plain(self.reached))}"] if self.reached else []
+        reached = [f"reached {_dense(_plain(self.reached))}"] if self.reached else []
         text = "\n".join([_MARK, f"inode {self.inode}", *lives, *pending, *reached])
-        return text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n" + _floor(self.position)
+        said = text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n"
+        assert len(said) == _COMPANION_BYTES, "the floor is written behind it"
+        return said + _floor(self.position)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self | None:
@@ -147,7 +157,7 @@ class Companion:
 def _by_day_from_json(text: str) -> ByDay:
     try:
         return _by_day(json.loads(text))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return {}
 
 

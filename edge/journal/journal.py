@@ -198,7 +198,8 @@ class Journal:
         source = salvaged_from(self._life)
         if source is None or source[0] not in known.lives or source[1] < known.position:
             return True
-        return self._file_lock.was_put_back()
+        # Whatever it has lost may have left numbers out, which no guard has noted.
+        return bool(known.reached) or self._file_lock.was_put_back()
 
     async def _find_end(self) -> None:
         async for _, event in self.events_since(self._position - 1):
@@ -206,6 +207,11 @@ class Journal:
         if self.pending is not None and self.pending.since == _LONG_AGO:
             # A later start doesn't ask again: what this one writes is no part of the copy.
             self.pending = replace(self.pending, since=self._ended_at)
+
+    @property
+    def wants_new_epoch(self) -> bool:
+        """It was put back, and goes on under the epoch of what it is a copy of."""
+        return self.pending is not None and self.pending.epoch != self.epoch
 
     async def settle(self) -> None:
         """What is to be done about a journal that was put back is done, and on the disk.
@@ -227,7 +233,8 @@ class Journal:
         Raises ``JournalFull``.
         """
         pending = self.pending or Pending(self._ended_at)
-        await self._keep(replace(pending, lost_events=max(pending.lost_events, lost_events)))
+        lost_events = max(pending.lost_events, lost_events)
+        await self._keep(replace(pending, lost_events=lost_events, epoch=None))
 
     async def note_reached(self, reached: ByDay) -> None:
         """Numbers are about to be left out up to these.
@@ -501,6 +508,9 @@ class Journal:
     async def _start_new_epoch(self) -> Epoch:
         async with self._one_writer:
             epoch, base = self._new_epoch(), self._acked
+            if self.pending is not None:
+                self.pending = replace(self.pending, epoch=epoch)
+                self._remember(self._life)
             await self._run("BEGIN IMMEDIATE")
             try:
                 await self._run("UPDATE journal SET acked = ?", (base,))

@@ -3,8 +3,9 @@ knows what the copies can't."""
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ async def hall_at(path: Path, clock: ManualClock) -> AsyncIterator[OpenHall]:
     journal = await Journal.open(path, hall="hall-1", new_epoch=new_ulid)
     try:
         state, position = await restore(journal)
-        if journal.was_put_back:
+        if journal.wants_new_epoch:
             await journal.start_new_epoch()
         controller = Controller(PLAN, state, position, journal, clock)
         writer = asyncio.create_task(controller.run())
@@ -249,3 +250,58 @@ async def test_a_clock_that_is_set_between_leaving_out_and_settling_settles_noth
         assert not hall.journal.was_put_back
         morning.given += await hall.issue(30)
     morning.assert_no_number_twice()
+
+
+async def test_a_copy_that_ends_in_the_future_may_have_lost_the_whole_day(tmp_path: Path) -> None:
+    """Its clock was wrong, and when it was made nobody knows."""
+    morning = Morning(tmp_path)
+    morning.clock.step_wall(1200)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    await morning.issue(150)
+    into_the_same_file(copy, morning.path)
+    morning.clock.step_wall(-1200)
+    await morning.issue(1, found_a_copy=True)
+    morning.assert_no_number_twice()
+
+
+async def test_a_salvage_that_may_have_lost_what_was_left_out_is_a_copy(tmp_path: Path) -> None:
+    """No guard of the journal has noted such numbers, only the lock file."""
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    morning.clock.advance(3600)
+    await morning.issue(90)
+    into_the_same_file(copy, morning.path)
+    await morning.issue(1, found_a_copy=True)
+    with closing(sqlite3.connect(morning.path)) as database:
+        left_out = "SELECT position FROM events WHERE body LIKE '%numbers.left-out%'"
+        database.execute(f"UPDATE events SET body = 'damaged' WHERE position = ({left_out})")
+        database.commit()
+    salvage(morning.path, tmp_path / "salvaged", new_epoch=new_ulid)
+    (tmp_path / "salvaged").replace(morning.path)
+    await morning.issue(1, found_a_copy=True)
+    morning.assert_no_number_twice()
+    assert int(morning.given[-1].split("A")[1]) > 10 + 50 + 60
+
+
+async def test_while_a_copy_waits_for_the_date_its_new_epoch_is_begun_once(tmp_path: Path) -> None:
+    """What the centre has confirmed must not come to it once more under another name."""
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    await morning.issue(1)
+    into_the_same_file(copy, morning.path)
+    morning.clock.synced = False
+    epochs = []
+    for _ in range(3):
+        async with hall_at(morning.path, morning.clock) as hall:
+            assert hall.journal.was_put_back
+            epochs.append(hall.journal.epoch)
+            await hall.issue(1)
+    assert len(set(epochs)) == 1
+    async with hall_at(morning.path, morning.clock) as hall:
+        await hall.journal.unsettle(4)  # the centre says so
+        assert hall.journal.wants_new_epoch
+    async with hall_at(morning.path, morning.clock) as hall:
+        assert hall.journal.epoch not in epochs

@@ -605,6 +605,7 @@ async def test_what_the_centre_found_out_is_not_forgotten_by_a_start(
                 await tried.get()
             assert set(hall.lost_events) == {4}
             assert hall.journal.acked == 20, "no answer about another history's events counts"
+            assert hall.uplink.counters()["uplink_connects"] == 1, "nothing is sent until then"
             head = hall.journal.head
     async with hall.with_journal():
         assert hall.journal.pending is not None

@@ -398,6 +398,13 @@ def test_a_journal_on_a_disk_that_forgets_is_told_from_one_that_does_not() -> No
     assert file_system_of(Path("/var/lib/nowserving/journal.db"), mounts) == "ext4"
 
 
+def test_a_journal_behind_a_link_is_on_the_disk_that_the_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "card").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "card")
+    mounts = f"/dev/sda1 / ext4 rw 0 0\n/dev/sda2 {tmp_path}/card vfat rw 0 0\n"
+    assert file_system_of(tmp_path / "data" / "journal.db", mounts) == "vfat"
+
+
 @pytest.mark.parametrize(
     ("kind", "said"), [("overlay", "forgets at a power cut"), ("vfat", "an old copy"), ("ext4", "")]
 )

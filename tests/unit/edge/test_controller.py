@@ -18,10 +18,11 @@ from contract.commands import (
     RefusalReason,
     SignOn,
 )
-from contract.events import HallEvent, TicketCalled, TicketIssued
+from contract.events import ControllerStarted, HallEvent, TicketCalled, TicketIssued
 from contract.names import HallPhase
 from edge.clock import ManualClock
 from edge.controller import MAX_GROUP, MAX_WAITING, Controller
+from edge.journal.errors import Guard, JournalGuardViolated
 from edge.queue.apply import apply
 from edge.queue.plan import HallPlan
 from edge.queue.state import HallState
@@ -165,6 +166,26 @@ async def test_a_command_that_the_guards_stop_takes_no_other_with_it(
     assert refused.reason is RefusalReason.INTERNAL_ERROR
     assert not isinstance(issued, Refusal)
     assert "stopped by the journal" in caplog.text
+
+
+async def test_a_bug_below_behind_a_guard_leaves_nobody_of_the_group_waiting() -> None:
+    class Broken(MemoryLog):
+        async def append(self, events: Sequence[HallEvent]) -> int:
+            if len(events) > 1:
+                raise JournalGuardViolated(Guard.NO_GAP)
+            raise ValueError("a bug")
+
+    log = Broken()
+    controller = Controller(make_plan(), HallState(), 0, log, ManualClock(MORNING))
+    started = [ControllerStarted(at=ManualClock(MORNING).now(), version="1") for _ in range(3)]
+    waiting = [asyncio.ensure_future(controller.record(event)) for event in started]
+    await asyncio.sleep(0)
+    writer = asyncio.create_task(controller.run())
+    async with asyncio.timeout(20):
+        outcomes = await asyncio.gather(*waiting)
+        with pytest.raises(ValueError, match="a bug"):
+            await writer
+    assert all(isinstance(outcome, Refusal) for outcome in outcomes)
 
 
 async def test_a_bug_in_one_command_refuses_it_and_leaves_the_hall_as_it_was(

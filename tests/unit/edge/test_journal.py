@@ -5,10 +5,12 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,16 @@ from edge.journal import (
     JournalMissing,
     Snapshot,
 )
-from edge.journal.database import FileLock, Pending, check_all, connect
+from edge.journal.database import (
+    Companion,
+    FileLock,
+    Pending,
+    check_all,
+    connect,
+    life_after_salvage,
+)
 from edge.journal.salvage import salvage
+from edge.ulid import new_ulid
 from tests.support.hall_events import (
     HALL,
     called,
@@ -889,6 +899,51 @@ async def test_what_was_found_out_while_it_is_open_is_known_at_the_next_start(
         await journal.settle()
     async with journal_at(path) as journal:
         assert not journal.was_put_back
+
+
+def test_what_the_lock_file_knows_fits_in_its_place_and_is_read_back() -> None:
+    """Its floor lies behind it, and is written alone."""
+    days = {date(2026, 12, day): 99_999 for day in (29, 30, 31)}
+    since = datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=13)))
+    longest = Companion(
+        inode=2**64,
+        lives=("f" * 32, life_after_salvage("f" * 32, 2**63)),
+        position=10**20 - 1,
+        pending=Pending(since, 2**63 - 1, days, new_ulid()),
+        reached=days,
+    )
+    text = longest.to_bytes()
+    assert text.rindex(b"position") == 448
+    assert Companion.from_bytes(text) == longest
+
+
+@pytest.mark.parametrize(
+    "pending",
+    [
+        '["2026-03-02T09:00:00", 0, {}, null]',
+        '["2026-03-02T09:00:00+08:00", Infinity, {}, null]',
+        '["2026-03-02T09:00:00+08:00", 0, {"monday": 3}, null]',
+        '["2026-03-02T09:00:00+08:00", 0, [], null]',
+        '["2026-03-02T09:00:00+08:00", 0]',
+        "nonsense",
+        "{}",
+    ],
+)
+async def test_what_somebody_has_written_into_the_lock_file_ends_no_start(
+    tmp_path: Path, pending: str
+) -> None:
+    path = tmp_path / "journal.db"
+    async with journal_at(path) as journal:
+        await journal.unsettle(4)
+    lock = path.with_name("journal.db.lock")
+    text = re.sub(
+        rb"^pending .*$", b"pending " + pending.encode(), lock.read_bytes(), flags=re.MULTILINE
+    )
+    lock.write_bytes(
+        re.sub(rb"^life .*$", b"reached " + pending.encode(), text, flags=re.MULTILINE)
+    )
+    async with journal_at(path) as journal:
+        assert journal.was_put_back, "it is another file than whoever knows what"
 
 
 def databases_threads() -> set[threading.Thread]:
