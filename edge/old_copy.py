@@ -132,10 +132,16 @@ class OldCopy:
 
     async def settle_when_dated(self) -> bool:
         """Whether a day may begin: none, whose numbers would have to be left out first."""
-        if not self._is_owed or not self._clock.now().synced:
+        if not self._is_owed:
+            return True
+        now, pending = self._clock.now(), self._journal.pending
+        assert pending is not None, "it is owed until it is settled"
+        if not now.synced and business_day(self._controller.plan, now) in pending.left_out:
             return True
         if not await self._leave_out():
             return False
+        if not now.synced:
+            return True
         try:
             await self.settle()
         except JournalError as error:

@@ -209,8 +209,8 @@ class FileLock:
             ) from None
         except OSError as error:
             raise JournalError(
-                f"journal {path}: its lock file {lock} can't be made: {error.strerror}. Let the "
-                "controller's user make files in that folder"
+                f"journal {path}: its lock file {lock} can't be opened: {error.strerror}. Let the "
+                "controller's user write to it, and make files in that folder"
             ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -296,14 +296,24 @@ def _identity_of(status: os.stat_result) -> Identity:
 def true_path(path: Path) -> Path:
     """Where links lead: SQLite puts its files beside the true one, and so do we.
 
-    Raises ``JournalMissing`` for one that leads nowhere: its disk may not be mounted.
+    Raises ``JournalMissing`` for one that leads nowhere: its disk may not be mounted; and
+    ``JournalError`` where nobody may look, or links lead in a circle.
     """
-    if path.is_symlink() and not path.exists():
+    try:
+        leads_nowhere = path.is_symlink() and not path.exists()
+        true = path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a circle, before Python 3.13
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise JournalError(
+            f"journal {path} can't be looked for: {why}. Let the controller's user into its "
+            "folder, or name another file (path in [journal])"
+        ) from error
+    if leads_nowhere:
         raise JournalMissing(
-            f"journal {path} leads to {path.resolve()}, where there is none: mount its disk, or "
+            f"journal {path} leads to {true}, where there is none: mount its disk, or "
             "put it back. To begin with a new one there, name that file itself (path in [journal])"
         )
-    return path.resolve()
+    return true
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -252,6 +252,28 @@ async def test_a_clock_that_is_set_between_leaving_out_and_settling_settles_noth
     morning.assert_no_number_twice()
 
 
+async def test_the_next_day_of_a_clock_that_nobody_has_set_begins_behind_what_may_be_on_paper(
+    tmp_path: Path,
+) -> None:
+    """It may be the true one."""
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    morning.clock.step_wall(86_400)
+    await morning.issue(20)
+    into_the_same_file(copy, morning.path)
+    morning.clock.step_wall(-86_400)
+    morning.clock.synced = False
+    async with hall_at(morning.path, morning.clock) as hall:
+        morning.given += await hall.issue(1)
+        morning.clock.advance(86_400)
+        for _ in range(3):
+            await hall.days.check()
+        morning.given += await hall.issue(1)
+    morning.assert_no_number_twice()
+    assert morning.given[-1].endswith("-03 A051"), "once"
+
+
 async def test_a_copy_that_ends_in_the_future_may_have_lost_the_whole_day(tmp_path: Path) -> None:
     """Its clock was wrong, and when it was made nobody knows."""
     morning = Morning(tmp_path)

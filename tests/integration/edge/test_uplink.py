@@ -572,6 +572,24 @@ async def test_a_journal_put_back_from_an_old_copy_sends_what_is_new_under_a_new
     assert centre.seq(new_epoch) == 93
 
 
+async def test_answers_about_an_epoch_that_was_left_are_no_sign_of_a_second_controller(
+    hall: Hall, centre: Centre, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with hall.running():
+        await centre.until(lambda: hall.uplink.connected)
+        await hall.happen(5)
+        await centre.until(hall.all_acked)
+        left = hall.journal.epoch
+        await centre.ack(left, 10**6)
+        await centre.until(lambda: hall.journal.epoch != left and hall.all_acked())
+        before = hall.uplink.counters().get("uplink_acks_of_another_epoch", 0)
+        await centre.ack(left, 7)
+        await centre.until(
+            lambda: hall.uplink.counters().get("uplink_acks_of_another_epoch", 0) > before
+        )
+        assert "another controller" not in caplog.text
+
+
 async def test_what_the_centre_found_out_is_not_forgotten_by_a_start(
     hall: Hall, centre: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:

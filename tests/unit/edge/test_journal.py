@@ -885,6 +885,13 @@ async def test_a_folder_that_was_put_back_in_place_with_its_lock_file_is_told_by
         assert journal.was_put_back is is_copy
 
 
+@pytest.mark.parametrize("name", ["in-a-circle", "x" * 300])
+async def test_a_name_that_leads_to_no_file_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in-a-circle").symlink_to("in-a-circle")
+    with pytest.raises(JournalError, match=r"can't be looked for: .*another file"):
+        await opened_and_closed(tmp_path / name)
+
+
 async def test_what_was_found_out_while_it_is_open_is_known_at_the_next_start(
     tmp_path: Path,
 ) -> None:

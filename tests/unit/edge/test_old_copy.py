@@ -155,6 +155,18 @@ async def old_copy(
         await asyncio.gather(writer, return_exceptions=True)
 
 
+async def test_of_the_day_that_is_open_and_of_the_clocks_some_are_left_out() -> None:
+    """Which of both it is nobody knows."""
+    hall = a_hall("a")
+    clock = ManualClock(MORNING + timedelta(days=1))
+    clock.synced = False
+    async with old_copy(hall, clock, Pending(MORNING)) as (copy, controller, memory, _):
+        assert await copy.leave_out_numbers()
+        days = [event.business_day for event in memory.events if isinstance(event, NumbersLeftOut)]
+        assert days == [controller.state.business_day, business_day(hall.plan, clock.now())]
+        assert len(set(days)) == 2
+
+
 async def test_what_this_process_issued_itself_is_not_left_out() -> None:
     hall = a_hall("a")
     clock = ManualClock(MORNING)
