@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, FailFast, Field, StringConstraints
 
 from contract.names import (
     BusinessDay,
@@ -55,7 +55,7 @@ class HallReport(Tolerant):
     business_day: BusinessDay | None = None
     phase: HallPhase | None = None
     waiting: dict[ServiceId, Count] = {}
-    windows: tuple[WindowStatus, ...] = ()
+    windows: Annotated[tuple[WindowStatus, ...], FailFast()] = ()
     devices: dict[DeviceId, DeviceStatus] = {}
     counters: dict[str, int] = {}
     """Health counters since start, e.g. ``frames_garbage``, ``presses_refused``."""

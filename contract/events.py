@@ -2,11 +2,14 @@
 
 Consumers ignore unknown fields and refuse unknown majors (the number after the last ``v``). A new
 meaning is a new major, a new field is not.
+
+Of a list the first wrong element is told, and no other: whoever sends a hundred thousand must not
+have the centre describe each.
 """
 
 from typing import Annotated, ClassVar, Union, get_args
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from contract.names import (
     BusinessDay,
@@ -109,7 +112,7 @@ class NumbersLeftOut(HallEvent):
 
     type: ClassVar[str] = "hall.numbers.left-out.v1"
     business_day: BusinessDay
-    runs: tuple[NumberRun, ...]
+    runs: Annotated[tuple[NumberRun, ...], FailFast()]
 
 
 class DeviceChanged(HallEvent):

@@ -72,6 +72,10 @@ class Gaps:
         """Whether the hall has said that it is in another epoch than this."""
         return self._stated.get(hall, epoch) != epoch
 
+    def forget(self, hall: str) -> None:
+        """It is out of service: nobody answers."""
+        self._gaps.pop(hall, None)
+
     def note(self, position: Position, now: float) -> None:
         """A stream has come to ``position``. ``now``: seconds of any steady clock."""
         hall, epoch = position.hall, position.epoch
@@ -194,6 +198,10 @@ class Ingest:
         self._epochs = Epochs(monotonic)
         self._retry = Backoff(random)
         self._answers = Answers(self._gaps.has_left)
+        self._heard: dict[str, str] = {}
+        """The epoch of each hall that we know how much we have of, in this session."""
+        self._stated: dict[str, HallReport] = {}
+        """Of halls that say that they are in another."""
         self._events: list[Received] = []
         self._dead_letters: list[DeadLetter] = []
         self._pending_bytes = 0
@@ -212,7 +220,10 @@ class Ingest:
         """
         await session.subscribe(topics.EVENTS_OF_ALL, topics.BACKLOG_OF_ALL, topics.STATES_OF_ALL)
         # Whatever was in the broker when it or we went down is gone: ask everybody.
+        self._heard.clear()
+        self._stated.clear()
         for position in await self._store.positions():
+            self._heard[position.hall] = position.epoch
             if self._gaps.has_left(position.hall, position.epoch):
                 continue
             self._gaps.note(position, self._monotonic())
@@ -228,6 +239,7 @@ class Ingest:
         async for message in session.messages():
             await self._room.wait()
             self._take(message)
+            await asyncio.sleep(0)  # what is here already comes without giving way
 
     def _take(self, message: Message) -> None:
         if message.topic.endswith("/state"):
@@ -268,6 +280,8 @@ class Ingest:
             self._retired.discard(state.hall)
             if state.epoch is not None:
                 self._gaps.hall_is_at(state.hall, state.epoch)
+                if self._heard.get(state.hall) != state.epoch:
+                    self._stated[state.hall] = state
             self._on_state(state, message.retain)
 
     async def commit_all(self) -> None:
@@ -296,6 +310,7 @@ class Ingest:
             except sqlite3.Error as error:
                 await self._database_failed(error)
             else:
+                self._gaps.forget(hall)
                 log.warning("%s is taken out of service", hall)
                 self._on_retired(hall)
                 return
@@ -308,6 +323,8 @@ class Ingest:
             some, letters = waiting.pop()
             try:
                 committed += await self._commit_together(some, letters)
+            except MemoryError:
+                raise  # of this machine, now, and of no event
             except Exception as error:  # noqa: BLE001 - one hall's event must not end the others
                 self.counters["commits_divided"] += 1
                 waiting += self._divide(some, letters, error)
@@ -395,6 +412,9 @@ class Ingest:
         now = self._monotonic()
         for position in committed.positions:
             self._gaps.note(position, now)
+            if not self._gaps.has_left(position.hall, position.epoch):
+                self._heard[position.hall] = position.epoch
+                self._stated.pop(position.hall, None)
             self._answers.put(position.hall, Ack(epoch=position.epoch, seq=position.contiguous))
         self._on_commit([position.hall for position in committed.positions])
 
@@ -404,6 +424,19 @@ class Ingest:
             for hall, ack in self._gaps.due(self._monotonic()):
                 self.counters["resends"] += 1
                 log.info("%s: asking again from seq %d of %s", hall, ack.seq + 1, ack.epoch)
+                self._answers.put(hall, ack)
+            await self._ask_for_epochs()
+
+    async def _ask_for_epochs(self) -> None:
+        """A hall that believes that we have all of its epoch sends nothing before something
+        happens there. Our database may be an old copy, which never heard of it."""
+        while self._stated:
+            hall, state = self._stated.popitem()
+            assert state.epoch is not None
+            position = await self._store.position(hall, state.epoch)
+            self._heard[hall] = state.epoch
+            if position.contiguous < state.head:
+                ack = Ack(epoch=state.epoch, seq=position.contiguous, resend=True)
                 self._answers.put(hall, ack)
 
 

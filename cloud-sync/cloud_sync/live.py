@@ -105,6 +105,8 @@ class Live:
         """Publish until the session is lost. A new broker may know nothing: begin with all, and
         call ``shown`` then."""
         self.on_commit(position.hall for position in await self._store.positions())
+        # Whatever ended us may have come before it was done.
+        self._retired.update(set(await self._store.retired()) - self._halls.keys())
         for hall in self._halls.values():
             hall.dirty, hall.published = True, None
         self._network_at = float("-inf")
@@ -181,7 +183,7 @@ class Live:
             issued_today=facts.issued,
             finished_today=facts.finished,
             no_shows_today=facts.no_shows,
-            service_p50_seconds=percentile(facts.service_times_seconds, 50),
+            service_p50_seconds=facts.service_p50_seconds,
             satisfaction=satisfaction(facts.ratings, facts.finished),
             devices=facts.devices,
         )
@@ -224,14 +226,6 @@ def satisfaction(ratings: dict[str, int] | Counter[str], finished: int) -> Satis
     )
 
 
-def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """Nearest rank: the smallest value that at least ``percent`` of all do not exceed."""
-    if not ordered:
-        return None
-    rank = -(-len(ordered) * percent // 100)  # rounded up
-    return ordered[max(0, int(rank) - 1)]
-
-
 def _services_live(
     facts: Sequence[ServiceFacts], names: dict[ServiceId, Names]
 ) -> tuple[ServiceLive, ...]:
@@ -247,8 +241,8 @@ def _service_live(facts: ServiceFacts, name: Names) -> ServiceLive:
         name=name,
         waiting=facts.waiting,
         called_today=facts.called,
-        wait_p50_seconds=percentile(facts.waits_seconds, 50),
-        wait_p90_seconds=percentile(facts.waits_seconds, 90),
+        wait_p50_seconds=facts.wait_p50_seconds,
+        wait_p90_seconds=facts.wait_p90_seconds,
     )
 
 

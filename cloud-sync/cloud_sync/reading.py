@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from contract.documents import HallReport
 from contract.envelope import CloudEvent, UnknownEventType
-from contract.events import EVENT_TYPES, HallEvent, subject_of
+from contract.events import EVENT_TYPES, HallEvent, TicketEvent, subject_of
 from contract.names import ULID_PATTERN
 from contract.topics import hall_of
 
@@ -32,6 +32,10 @@ MAX_DEAD_LETTERS_OF_A_MESSAGE = 10
 """What else in it has no place is counted in one more: a hall's rubbish must not hold up others."""
 MAX_EVENT_BYTES = 64 * 1024
 """Ours have less than 2 KiB."""
+MAX_TICKET_EVENT_LETTERS = 4096
+"""Likewise, of an event about a ticket: to know a ticket, all of its events are read again."""
+MAX_STATE_VALUES = 10_000
+"""In a state document. What is wrong with each is found out before the first is told."""
 MAX_NESTING = 32
 """Lists and objects within each other, the CloudEvent itself included. Ours have three."""
 MAX_DEAD_LETTER_BYTES = 4096
@@ -97,6 +101,8 @@ def read_events(topic: str, payload: bytes) -> Reading:
 
 def read_state(topic: str, payload: bytes) -> HallReport | DeadLetter:
     """A hall's state document."""
+    if payload.count(b",") > MAX_STATE_VALUES:
+        return dead_letter(topic, payload, f"more than {MAX_STATE_VALUES} values")
     try:
         state = HallReport.model_validate_json(payload)
     except ValidationError as error:
@@ -117,7 +123,7 @@ def parse_body(kind: str, body: str) -> HallEvent | None:
     except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         return None
     # It was kept by a version that did not know its type, perhaps, and looked no further.
-    return event if _contradiction(document.get("subject"), event) is None else None
+    return event if _contradiction(document.get("subject"), event, body) is None else None
 
 
 class _NoBatch(Exception):
@@ -204,15 +210,17 @@ def _read(hall: str, document: Any, body: str) -> Received:
     except ValidationError as error:
         fault = _first_error(error)
     if event is not None:
-        fault = _contradiction(envelope.subject, event)
+        fault = _contradiction(envelope.subject, event, body)
         event = event if fault is None else None
     return Received(
         hall, envelope.epoch, envelope.seq, envelope.type, envelope.subject, body, event, fault
     )
 
 
-def _contradiction(subject: object, event: HallEvent) -> str | None:
+def _contradiction(subject: object, event: HallEvent, body: str) -> str | None:
     """What is wrong with an event whose fields are all right one by one."""
+    if isinstance(event, TicketEvent) and len(body) > MAX_TICKET_EVENT_LETTERS:
+        return f"larger than {MAX_TICKET_EVENT_LETTERS} letters, and about a ticket"
     if subject_of(event) != subject:
         return f"subject {subject!a} is not the event's {subject_of(event)}"
     try:

@@ -64,9 +64,10 @@ class Committed:
 class ServiceFacts:
     service: str
     waiting: int
-    waits_seconds: tuple[float, ...]
-    """Of the day's first calls, sorted."""
     called: int
+    wait_p50_seconds: float | None
+    wait_p90_seconds: float | None
+    """Of the day's first calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ class HallFacts:
     issued: int
     finished: int
     no_shows: int
-    service_times_seconds: tuple[float, ...]
-    """At the window, of the day's finished tickets, sorted."""
+    service_p50_seconds: float | None
+    """At the window, of the day's finished tickets."""
     ratings: dict[str, int]
 
 
@@ -107,6 +108,14 @@ class Store(Protocol):
 
     async def positions(self) -> tuple[Position, ...]:
         """The newest stream of every hall that is in service."""
+        ...
+
+    async def position(self, hall: str, epoch: str) -> Position:
+        """Of this stream; at 0 where there is none."""
+        ...
+
+    async def retired(self) -> tuple[str, ...]:
+        """The halls that are out of service."""
         ...
 
     async def retire(self, hall: str) -> None:

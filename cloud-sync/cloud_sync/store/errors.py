@@ -54,9 +54,10 @@ def explained(error: sqlite3.Error, path: Path) -> str:
     return f"store {path}: {error} ({name})"
 
 
-def no_file(path: Path, error: OSError) -> StoreError:
+def no_file(path: Path, error: OSError | RuntimeError) -> StoreError:
     """For a file, or its lock or folder, that the system won't let us make."""
+    why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{error}"
     return StoreError(
-        f"store {path} can't be opened: {error.filename}: {error.strerror}. Let this user make "
+        f"store {path} can't be opened: {why}. Let this user make "
         f"files there, or name another file: {KEY}"
     )

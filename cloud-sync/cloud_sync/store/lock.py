@@ -18,9 +18,10 @@ class FileLock:
                 f"name another file: {KEY}"
             )
         try:
-            lock = path.with_name(path.name + ".lock")
+            true = path.resolve()  # by whatever link it is opened, it is one file
+            lock = true.with_name(true.name + ".lock")
             self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before 3.13
             raise no_file(path, error) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

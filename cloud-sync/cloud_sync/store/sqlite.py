@@ -22,7 +22,12 @@ from cloud_sync.projections import (
     fold_ticket,
     window_after,
 )
-from cloud_sync.reading import DeadLetter, Received, parse_body
+from cloud_sync.reading import (
+    MAX_TICKET_EVENT_LETTERS,
+    DeadLetter,
+    Received,
+    parse_body,
+)
 from cloud_sync.store import Committed, HallFacts, MayBegin, Position, ServiceFacts, always
 from cloud_sync.store.errors import SchemaTooNew, StoreError, explained
 from cloud_sync.store.lock import FileLock
@@ -45,6 +50,8 @@ TICKETS_FOLDED_AT_ONCE = 16
 COMPARED_AS_JSON = 4096
 """Letters of an event, of which ours have less than half. What says the same in other letters is
 the same event only up to this."""
+MAX_SHOWN = 500
+"""Services, and devices, of one hall in its live document; as many services as a hall may name."""
 REBUILD_CHUNK = 2000
 _BEGINNING_BYTES = 1024
 """Of a payload, for people."""
@@ -305,14 +312,8 @@ class SqliteStore:
 
     async def _advance(self, stream: _Stream) -> None:
         """Move ``contiguous`` over everything that is there without a gap."""
-        async with self._db.execute(
-            "SELECT seq FROM events WHERE stream = ? AND seq > ? ORDER BY seq",
-            (stream.id, stream.contiguous),
-        ) as cursor:
-            async for (seq,) in cursor:
-                if seq != stream.contiguous + 1:
-                    break
-                stream.contiguous = seq
+        ((contiguous,),) = await self._all(_END_OF_THE_ROW, (stream.id, stream.contiguous))
+        stream.contiguous = contiguous
         await self._db.execute(
             "UPDATE streams SET contiguous = ?, highest = ?, events = ? WHERE id = ?",
             (stream.contiguous, stream.highest, stream.events, stream.id),
@@ -368,7 +369,7 @@ class SqliteStore:
             seen[subject] += 1
             if fault is not None or seen[subject] > MAX_EVENTS_OF_A_TICKET:
                 continue
-            event = have.get((stream, seq)) or parse_body(kind, body)
+            event = have.get((stream, seq)) or parse_body(kind, body or "")
             if isinstance(event, TicketEvent):
                 events[event.ticket].append(event)
         wanted = set(tickets)
@@ -408,6 +409,20 @@ class SqliteStore:
             )
         return tuple(Position(*row) for row in rows)
 
+    async def position(self, hall: str, epoch: str) -> Position:
+        async with self._snapshot():
+            rows = await self._see(
+                "SELECT name, epoch, contiguous, highest FROM halls"
+                " CROSS JOIN streams ON hall = halls.id WHERE name = ? AND epoch = ?",
+                (hall, epoch),
+            )
+        return Position(*rows[0]) if rows else Position(hall, epoch, 0, 0)
+
+    async def retired(self) -> tuple[str, ...]:
+        async with self._snapshot():
+            rows = await self._see("SELECT name FROM halls WHERE NOT in_service ORDER BY name")
+        return tuple(name for (name,) in rows)
+
     async def totals(self) -> tuple[int, int]:
         async with self._snapshot():
             ((events, dead_letters),) = await self._see(
@@ -430,16 +445,9 @@ class SqliteStore:
         found = await self._see("SELECT id FROM halls WHERE name = ?", (hall,))
         hall_id = found[0][0] if found else -1
         day = await self._day(hall_id)
-        tickets = await self._see(
-            "SELECT service, status, wait_seconds, called_at IS NOT NULL, service_seconds,"
-            " finished_at IS NOT NULL, no_shows, rating, issued_at IS NOT NULL"
-            " FROM tickets WHERE hall = ? AND business_day = ?",
-            (hall_id, day.business_day if day else ""),
-        )
-        ratings: dict[str, int] = defaultdict(int)
-        for row in tickets:
-            if row[7] is not None:
-                ratings[row[7]] += 1
+        of_day = (hall_id, day.business_day if day else "")
+        ((issued, finished, no_shows),) = await self._see(_TICKETS_OF_DAY, of_day)
+        ((service_p50,),) = await self._see(_SERVICE_TIME_OF_DAY, of_day)
         newest = await self._see(
             "SELECT epoch, contiguous, highest FROM streams WHERE hall = ?"
             " ORDER BY id DESC LIMIT 1",
@@ -452,14 +460,17 @@ class SqliteStore:
             day=day,
             events=events,
             position=Position(hall, *newest[0]) if newest else None,
-            services=_services(tickets),
+            services=tuple(
+                ServiceFacts(*row)
+                for row in await self._see(_SERVICES_OF_DAY, (*of_day, MAX_SHOWN))
+            ),
             windows=await self._windows(hall_id),
             devices=await self._devices(hall_id),
-            issued=sum(row[8] for row in tickets),
-            finished=sum(row[5] for row in tickets),
-            no_shows=sum(1 for row in tickets if row[6]),
-            service_times_seconds=tuple(sorted(row[4] for row in tickets if row[4] is not None)),
-            ratings=dict(sorted(ratings.items())),
+            issued=issued,
+            finished=finished,
+            no_shows=no_shows,
+            service_p50_seconds=service_p50,
+            ratings=dict(await self._see(_RATINGS_OF_DAY, of_day)),
         )
 
     async def _day(self, hall_id: int) -> DayRow | None:
@@ -477,7 +488,8 @@ class SqliteStore:
 
     async def _devices(self, hall_id: int) -> dict[str, DeviceStatus]:
         rows = await self._see(
-            "SELECT device, status FROM devices WHERE hall = ? ORDER BY device", (hall_id,)
+            "SELECT device, status FROM devices WHERE hall = ? ORDER BY device LIMIT ?",
+            (hall_id, MAX_SHOWN),
         )
         return {device: DeviceStatus(status) for device, status in rows}
 
@@ -585,21 +597,6 @@ def _window_status(
     return WindowStatus(window=window, state=WindowState(state), clerk=clerk, number=number)
 
 
-def _services(tickets: Sequence[Any]) -> tuple[ServiceFacts, ...]:
-    by_service: dict[str, list[Any]] = defaultdict(list)
-    for row in tickets:
-        by_service[row[0]].append(row)
-    return tuple(
-        ServiceFacts(
-            service=service,
-            waiting=sum(1 for row in rows if row[1] == TicketState.WAITING),
-            waits_seconds=tuple(sorted(row[2] for row in rows if row[2] is not None)),
-            called=sum(row[3] for row in rows),
-        )
-        for service, rows in sorted(by_service.items())
-    )
-
-
 class _Body(NamedTuple):
     """An event's text; only its length where it is large and kept already."""
 
@@ -639,7 +636,7 @@ def _marks(values: Sequence[Any]) -> str:
 
 def _events_of_tickets(count: int) -> str:
     """What a hall sent about so many tickets, in its order: of each the first ``max`` events, and
-    perhaps some more.
+    perhaps some more; without the text of what is too large for one (an earlier version kept it).
 
     Values: the subjects; hall, max, max; hall, max, max - 1. It reads no more than that, whatever
     else is kept of these tickets and however many epochs the hall has had: ``part`` hops from one
@@ -660,7 +657,8 @@ def _events_of_tickets(count: int) -> str:
               AND e.subject = part.subject AND e.stream = part.stream LIMIT ?))
           FROM part WHERE stream IS NOT NULL AND before < ?
         )
-        SELECT each.subject, each.stream, each.seq, each.type, each.fault, each.body
+        SELECT each.subject, each.stream, each.seq, each.type, each.fault,
+          CASE WHEN length(each.body) <= {MAX_TICKET_EVENT_LETTERS} THEN each.body END
         FROM part
         CROSS JOIN streams ON streams.id = part.stream AND hall = ?
         CROSS JOIN events AS place INDEXED BY events_of_subject
@@ -695,6 +693,53 @@ def _upsert_newest(table: str, key: str, values: Sequence[str]) -> str:
         f" WHERE (excluded.stream, excluded.seq) > ({table}.stream, {table}.seq)"
     )
 
+
+_END_OF_THE_ROW = """
+    SELECT coalesce(
+      (SELECT each.seq FROM events AS each
+        WHERE each.stream = ?1 AND each.seq > ?2
+        AND EXISTS (SELECT 1 FROM events WHERE stream = ?1 AND seq = ?2 + 1)
+        AND NOT EXISTS (SELECT 1 FROM events WHERE stream = ?1 AND seq = each.seq + 1)
+        ORDER BY each.seq LIMIT 1),
+      ?2)
+"""
+"""Where the events end that follow a place without a gap. Values: the stream, the place."""
+
+
+def _nearest_rank(column: str, percent: int) -> str:
+    """The smallest value that at least so many percent of all do not exceed; of a table with the
+    columns ``place`` (1, 2 … by size) and ``many``."""
+    return f"max(CASE WHEN place = (many * {percent} + 99) / 100 THEN {column} END)"
+
+
+# Values of these: the hall, the business day. They count in the database's thread: a day may have
+# hundreds of thousands of tickets.
+_OF_DAY = "FROM tickets WHERE hall = ?1 AND business_day = ?2"
+_TICKETS_OF_DAY = f"""
+    SELECT count(issued_at), count(finished_at), coalesce(sum(no_shows > 0), 0) {_OF_DAY}
+"""
+_RATINGS_OF_DAY = f"""
+    SELECT rating, count(*) {_OF_DAY} AND rating IS NOT NULL GROUP BY rating ORDER BY rating
+"""
+_SERVICE_TIME_OF_DAY = f"""
+    SELECT {_nearest_rank("service_seconds", 50)} FROM (
+      SELECT service_seconds, row_number() OVER (ORDER BY service_seconds) AS place,
+        count(*) OVER () AS many
+      {_OF_DAY} AND service_seconds IS NOT NULL)
+"""  # noqa: S608
+_SERVICES_OF_DAY = f"""
+    WITH counted AS (
+      SELECT service, sum(status IS '{TicketState.WAITING}') AS waiting, count(called_at) AS called
+      {_OF_DAY} GROUP BY service ORDER BY service LIMIT ?3),
+    ranked AS (
+      SELECT service, wait_seconds,
+        row_number() OVER (PARTITION BY service ORDER BY wait_seconds) AS place,
+        count(*) OVER (PARTITION BY service) AS many
+      {_OF_DAY} AND wait_seconds IS NOT NULL)
+    SELECT service, waiting, called, {_nearest_rank("wait_seconds", 50)},
+      {_nearest_rank("wait_seconds", 90)}
+    FROM counted LEFT JOIN ranked USING (service) GROUP BY service ORDER BY service
+"""  # noqa: S608
 
 _UPSERT_WINDOW = _upsert_newest("windows", "window", ["state", "clerk", "ticket", "number"])
 _UPSERT_DEVICE = _upsert_newest("devices", "device", ["status", "detail"])

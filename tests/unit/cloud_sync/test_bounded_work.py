@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from cloud_sync.reading import Received, parse_body, read_events
+from cloud_sync.reading import (
+    MAX_TICKET_EVENT_LETTERS,
+    Received,
+    parse_body,
+    read_events,
+)
 from cloud_sync.store import sqlite
 from cloud_sync.store.sqlite import MAX_EVENTS_OF_A_TICKET, TICKETS_FOLDED_AT_ONCE, SqliteStore
 from contract import events as ev
@@ -154,6 +159,38 @@ async def test_large_events_are_not_parsed_by_who_sends_small_ones_to_their_plac
     for group in (small, small, in_other_letters):
         committed = await store.commit(group, [], NOW)
         assert len(committed.conflicts) == len(group)
+
+
+async def test_large_events_of_a_ticket_have_no_meaning_and_are_not_read_again(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that an earlier version kept as good ones."""
+    large = [
+        event
+        for each in calls(range(1, 6))
+        for event in read_events(
+            "halls/hall-a/v1/events",
+            each.body.replace('"data":{', f'"data":{{"x":"{"x" * 5_000}",').encode(),
+        ).events
+    ]
+    assert all("larger than 4096 letters" in str(each.fault) for each in large)
+    await store.commit(large, [], NOW)
+    assert await store._all("SELECT calls FROM tickets") == []
+    await store._db.execute("UPDATE events SET fault = NULL")
+    longest = 0
+
+    def measured(kind: str, body: str) -> ev.HallEvent | None:
+        nonlocal longest
+        longest = max(longest, len(body))
+        return parse_body(kind, body)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "parse_body", measured)
+        await store.commit(calls(range(6, 8)), [], NOW)
+    assert longest <= MAX_TICKET_EVENT_LETTERS
+    assert await store._all("SELECT calls FROM tickets") == [(2,)]
+    await store.rebuild()
+    assert await store._all("SELECT calls FROM tickets") == [(2,)]
 
 
 async def test_what_another_hall_says_of_a_ticket_of_the_same_id_costs_this_one_nothing(

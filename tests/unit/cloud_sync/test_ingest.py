@@ -370,6 +370,77 @@ async def test_a_hall_whose_state_is_deleted_is_out_of_service_until_it_sends_ev
         assert [each.hall for each in await store.positions()] == ["hall-a"]
 
 
+async def test_a_hall_out_of_service_is_not_asked_for_what_it_has_skipped(
+    store: SqliteStore,
+) -> None:
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[1:5]))
+        bench.session.arrive(topics.backlog("hall-b"), backlog(in_hall_b(TEXTS[1:5])))
+        for _ in range(2):
+            await bench.ack()
+        bench.session.arrive(topics.state("hall-a"), b"")
+        async with asyncio.timeout(10):
+            assert await bench.retired.get() == "hall-a"
+        bench.seconds += 60
+        assert await bench.ack() == ("halls/hall-b/v1/ack", Ack(epoch=EPOCH, seq=0, resend=True))
+
+
+def in_hall_b(texts: Iterable[str]) -> list[str]:
+    return [each.replace("hall-a", "hall-b") for each in texts]
+
+
+async def test_an_idle_hall_is_asked_for_an_epoch_that_the_database_never_heard_of(
+    store: SqliteStore,
+) -> None:
+    """It is an old copy, perhaps: the hall believes that everything of this epoch is here, and
+    sends nothing before something happens there."""
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[:5]))
+        await bench.ack()
+    async with at_work(store) as bench:
+        await bench.ack(lambda ack: ack.resend and ack.seq == 5)
+        say = lambda epoch, head: bench.session.arrive(  # noqa: E731
+            topics.state("hall-a"),
+            HallReport(hall="hall-a", presence=Presence.ONLINE, epoch=epoch, head=head, acked=head)
+            .model_dump_json()
+            .encode(),
+        )
+        for _ in range(3):
+            say(OTHER_EPOCH, 9)
+        assert await bench.ack() == (
+            "halls/hall-a/v1/ack",
+            Ack(epoch=OTHER_EPOCH, seq=0, resend=True),
+        )
+        say(EPOCH, 9)  # it goes back to the one before
+        assert await bench.ack() == ("halls/hall-a/v1/ack", Ack(epoch=EPOCH, seq=5, resend=True))
+        say(OTHER_EPOCH, 0)  # there is nothing in it
+        say(EPOCH, 5)
+        bench.session.arrive(topics.events("hall-a"), TEXTS[5].encode())
+        assert await bench.ack() == ("halls/hall-a/v1/ack", Ack(epoch=EPOCH, seq=6))
+
+
+async def test_a_machine_without_memory_blames_no_event(tmp_path: Path) -> None:
+    class Short(SqliteStore):
+        @asynccontextmanager
+        async def _transaction(self) -> AsyncIterator[None]:
+            async with super()._transaction():
+                yield
+                raise MemoryError
+
+    store = await Short.open(tmp_path / "centre.db")
+    try:
+        bench = Bench(store)
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[:5]))
+        bench.session.lose()
+        with pytest.RaisesGroup(SessionLost):
+            await bench.ingest.run(bench.session, lambda: None)
+        with pytest.raises(MemoryError):
+            await bench.ingest.commit_all()
+        assert await store.totals() == (0, 0), "whoever has them sends them again"
+    finally:
+        await store.close()
+
+
 async def test_a_lost_session_ends_the_run_and_what_was_read_is_still_committed(
     store: SqliteStore,
 ) -> None:

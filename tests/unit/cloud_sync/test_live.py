@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cloud_sync.live import PUBLISHED_AT_ONCE, RENEW_SECONDS, Live, percentile, satisfaction
+from cloud_sync.live import PUBLISHED_AT_ONCE, RENEW_SECONDS, Live, satisfaction
 from cloud_sync.reading import read_events
 from cloud_sync.store.sqlite import SqliteStore
 from contract.documents import HallLive, HallReport, NetworkLive
@@ -75,9 +73,9 @@ def online(**more: Any) -> HallReport:
     return HallReport(hall="hall-a", presence=Presence.ONLINE, epoch=EPOCH, **more)
 
 
-async def commit(store: SqliteStore, first: int, last: int) -> None:
-    texts = envelopes(HallDay(5).whole(20), "hall-a")[first - 1 : last]
-    events = [e for t in texts for e in read_events("halls/hall-a/v1/events", t.encode()).events]
+async def commit(store: SqliteStore, first: int, last: int, hall: str = "hall-a") -> None:
+    texts = envelopes(HallDay(5).whole(20), hall)[first - 1 : last]
+    events = [e for t in texts for e in read_events(f"halls/{hall}/v1/events", t.encode()).events]
     await store.commit(events, [], NOW.isoformat())
 
 
@@ -257,20 +255,23 @@ async def test_a_hall_out_of_service_is_deleted_once_and_comes_back_when_it_is_h
     assert session.take()[1][0].halls_online == 1
 
 
-@given(st.lists(st.floats(0, 1e5), min_size=1), st.integers(1, 100))
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
-    values: list[float], percent: int
+async def test_what_a_kill_left_to_be_deleted_is_deleted_by_the_next_start(
+    store: SqliteStore,
 ) -> None:
-    ordered = sorted(values)
-    found = percentile(ordered, percent)
-    assert found in ordered
-    assert sum(each <= found for each in ordered) * 100 >= percent * len(ordered)
-    below = [each for each in ordered if each < found]
-    assert len(below) * 100 < percent * len(ordered)
-
-
-def test_no_values_have_no_percentile() -> None:
-    assert percentile([], 90) is None
+    clock, session = Steady(), Recorder()
+    for hall in ("hall-a", "hall-b"):
+        await commit(store, 1, 30, hall=hall)
+        await store.retire(hall)
+    live = Live(store, stale_seconds=45, monotonic=clock, now=lambda: NOW)
+    live.on_state(online(), retained=False)  # hall-a is heard already
+    shown = asyncio.Event()
+    running = asyncio.create_task(live.run(session, shown.set))
+    async with asyncio.timeout(10):
+        await shown.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    deleted = [topic for topic, payload in session.published if payload == b""]
+    assert deleted == ["central/v1/halls/hall-b/live"]
 
 
 def test_silence_is_no_satisfaction() -> None:

@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from cloud_sync import reading
 from cloud_sync.reading import (
     MAX_DEAD_LETTER_BYTES,
     DeadLetter,
@@ -20,6 +22,7 @@ TOPIC = "halls/hall-a/v1/events"
 BACKLOG = "halls/hall-a/v1/backlog"
 DAY = HallDay(1).whole(4)
 TEXTS = envelopes(DAY, "hall-a")
+AT = json.loads(TEXTS[6])["data"]["at"]
 
 
 def changed(**changes: Any) -> bytes:
@@ -148,3 +151,45 @@ def test_a_state_document_must_be_of_the_topics_hall() -> None:
     read = read_state("halls/hall-a/v1/state", state.model_dump_json().encode())
     assert isinstance(read, DeadLetter)
     assert read_state("halls/hall-b/v1/state", state.model_dump_json().encode()) == state
+
+
+@pytest.mark.parametrize(
+    "field",
+    ['"windows":[' + "0," * 9_000 + "0]", '"devices":{' + '"":0,' * 200_000 + '"":0}'],
+    ids=["windows", "devices"],
+)
+def test_what_is_wrong_with_a_state_document_is_not_found_out_thousands_of_times(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hall would keep the event loop of all for seconds, at each session."""
+    described = 0
+
+    def counted(error: ValidationError) -> str:
+        nonlocal described
+        described += error.error_count()
+        return first_error(error)
+
+    first_error = reading._first_error
+    monkeypatch.setattr(reading, "_first_error", counted)
+    payload = f'{{"hall":"hall-a","presence":"online",{field}}}'.encode()
+    assert isinstance(read_state("halls/hall-a/v1/state", payload), DeadLetter)
+    assert described <= 2
+
+
+def test_the_first_wrong_run_of_numbers_is_told_and_no_other() -> None:
+    data = {"at": AT, "business_day": "2026-03-02", "runs": [{}] * 9_000}
+    event = one(changed(type="hall.numbers.left-out.v1", subject="hall", data=data))
+    assert event.fault == "runs.0.prefix: Field required"
+    assert len(event.body) > 10_000
+
+
+def test_an_event_about_a_ticket_is_small_and_others_may_be_large() -> None:
+    """A hall of hundreds of services leaves out numbers of each."""
+    runs = [{"prefix": "A", "first": 1, "last": n} for n in range(1, 1_000)]
+    data = {"at": AT, "business_day": "2026-03-02", "runs": runs}
+    event = one(changed(type="hall.numbers.left-out.v1", subject="hall", data=data))
+    assert event.fault is None
+    assert event.event is not None
+    ticket = json.loads(TEXTS[6])["data"] | {"more": "x" * 4096}
+    event = one(changed(data=ticket))
+    assert event.fault == "larger than 4096 letters, and about a ticket"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from cloud_sync.reading import DeadLetter, Received, read_events
 from cloud_sync.store import Position, sqlite
-from cloud_sync.store.errors import SchemaTooNew
+from cloud_sync.store.errors import SchemaTooNew, StoreError, StoreLocked
 from cloud_sync.store.sqlite import MAX_DEAD_LETTERS, SqliteStore
 from contract import events as ev
 from contract.names import CancelReason, DeviceStatus, Moment, WindowState
@@ -233,10 +233,16 @@ async def test_the_facts_of_a_hall_are_those_of_its_newest_day(store: SqliteStor
     assert facts.finished == of_type.count(ev.TicketFinished)
     assert sum(facts.ratings.values()) == of_type.count(ev.TicketRated)
     assert facts.devices == {"printer": DeviceStatus.ONLINE}
-    waits = [each.wait_seconds for each in events if isinstance(each, ev.TicketCalled)]
-    assert sorted(each for service in facts.services for each in service.waits_seconds) == sorted(
-        each for each in waits if each is not None
-    )
+    called = [each for each in events if isinstance(each, ev.TicketCalled) and each.first_call]
+    for service in facts.services:
+        waits = [e.wait_seconds for e in called if e.service == service.service]
+        known = sorted(each for each in waits if each is not None)
+        assert service.called == len(waits)
+        assert service.wait_p50_seconds == nearest_rank(known, 50)
+        assert service.wait_p90_seconds == nearest_rank(known, 90)
+    services = [each.service_seconds for each in events if isinstance(each, ev.TicketFinished)]
+    known = sorted(each for each in services if each is not None)
+    assert facts.service_p50_seconds == nearest_rank(known, 50) is not None
     waiting: dict[str, str] = {}
     for each in events:
         if isinstance(each, ev.TicketPrinted | ev.TicketRejoined):
@@ -253,6 +259,52 @@ async def test_the_facts_of_a_hall_are_those_of_its_newest_day(store: SqliteStor
     assert facts.issued == 0
     assert facts.day is not None
     assert facts.day.business_day == "2026-03-03"
+
+
+def nearest_rank(ordered: Sequence[float], percent: int) -> float | None:
+    """The smallest value that at least so many percent of all do not exceed."""
+    enough = [n for n in ordered if sum(m <= n for m in ordered) * 100 >= percent * len(ordered)]
+    return enough[0] if enough else None
+
+
+@pytest.mark.parametrize("tickets", range(12))
+async def test_of_a_few_waits_the_middle_one_and_the_long_ones_are_told(
+    store: SqliteStore, tickets: int
+) -> None:
+    events = HallDay(3).whole(tickets)
+    await store.commit(received(events), [], NOW)
+    facts = await store.facts("hall-a")
+    for service in facts.services:
+        known = sorted(
+            each.wait_seconds
+            for each in events
+            if isinstance(each, ev.TicketCalled)
+            and each.service == service.service
+            and each.wait_seconds is not None
+        )
+        assert service.wait_p50_seconds == nearest_rank(known, 50)
+        assert service.wait_p90_seconds == nearest_rank(known, 90)
+
+
+async def test_of_a_hall_that_makes_names_up_some_are_told(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document would be larger than what a broker takes, and others' wait for it."""
+    monkeypatch.setattr(sqlite, "MAX_SHOWN", 3)
+    at = Moment(wall=OPENING, monotonic=1e6, boot="boot")
+    devices: list[ev.HallEvent] = [
+        ev.DeviceChanged(at=at, device=f"device-{n}", status=DeviceStatus.ONLINE) for n in range(9)
+    ]
+    issued = next(each for each in HallDay(3).whole(4) if isinstance(each, ev.TicketIssued))
+    tickets: list[ev.HallEvent] = [
+        issued.model_copy(update={"ticket": f"{n:026}", "service": f"service-{n}"})
+        for n in range(9)
+    ]
+    await store.commit(received([*HallDay(3).open(), *devices, *tickets]), [], NOW)
+    facts = await store.facts("hall-a")
+    assert [*facts.devices] == ["device-0", "device-1", "device-2"]
+    assert [each.service for each in facts.services] == ["service-0", "service-1", "service-2"]
+    assert facts.issued == 9
 
 
 async def test_an_unknown_hall_has_no_facts(store: SqliteStore) -> None:
@@ -395,3 +447,17 @@ async def test_every_commit_is_on_disk_when_it_returns(store: SqliteStore) -> No
         assert await cursor.fetchone() == (2,)
     async with store._db.execute("PRAGMA journal_mode") as cursor:
         assert await cursor.fetchone() == ("wal",)
+
+
+async def test_a_file_is_one_file_by_whatever_link_it_is_opened(tmp_path: Path) -> None:
+    link = tmp_path / "by-another-name.db"
+    link.symlink_to(tmp_path / "centre.db")
+    store = await SqliteStore.open(tmp_path / "centre.db")
+    try:
+        with pytest.raises(StoreLocked, match="is open in another process"):
+            await SqliteStore.open(link)
+    finally:
+        await store.close()
+    (tmp_path / "circle.db").symlink_to("circle.db")
+    with pytest.raises(StoreError, match="can't be opened"):
+        await SqliteStore.open(tmp_path / "circle.db")
