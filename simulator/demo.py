@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator import chaos, layout, records, truth
+from simulator.dashboard import live_document
 from simulator.hall import DEVICES_NICENESS, HallOptions, VirtualHall
 from simulator.records import Unreadable
 from simulator.stalls import Stalls
@@ -66,6 +67,9 @@ async def run_demo(
         lived = asyncio.get_running_loop().time() - began
         failures += await _unless(hurry, _come_to_rest(hall))
         evidence = gather(hall)
+        evidence.live = await live_document(hall.broker_plan, layout.HALL, len(evidence.journal))
+        if evidence.live is None:
+            failures.append("dashboards see nothing of the hall")
         if options.chaos:
             evidence.kills_due = chaos.kills_due(lived, options.seconds)
         if hall.ledger.excused:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from contract.documents import HallLive
 from simulator.ledger import DISPENSER, Call, Key, Tally
 from simulator.lives import impossible_lives
 from simulator.perception import TicketPaper
@@ -74,6 +75,8 @@ class Evidence:
     """The same in hall time."""
     journal: Sequence[Record] = ()
     centre: Sequence[Record] = ()
+    live: HallLive | None = None
+    """What the centre shows of the hall in the end."""
     daemon_rss_bytes: int = 0
     kills: Mapping[str, int] = field(default_factory=dict)
     kills_due: int = 0
@@ -201,6 +204,11 @@ def judge(evidence: Evidence) -> Verdict:
             "ticket cancelled that nobody cancelled",
             "tickets cancelled that nobody cancelled",
             cancelled_by_nobody(evidence.journal),
+        ),
+        *_wrong(
+            "figure of the centre's that is wrong",
+            "figures of the centre's that are wrong",
+            shown_otherwise(evidence.live, evidence.journal),
         ),
         *evidence.failures,
     ]
@@ -568,6 +576,66 @@ def untrue_refusals(evidence: Evidence) -> int:
     words = Counter(record.word for record in evidence.journal)
     true = max(0, presses - words["issued"]) + words["voided"]
     return max(0, tally.dispenser_refusals - true)
+
+
+_WINDOW_AFTER = {
+    "window.opened": "idle",
+    "window.paused": "paused",
+    "window.reopened": "idle",
+    "window.closed": "closed",
+    "ticket.called": "calling",
+    "ticket.started": "serving",
+    "ticket.resumed": "serving",
+    "ticket.finished": "idle",
+    "ticket.no-show": "idle",
+    "ticket.parked": "idle",
+    "ticket.transferred": "idle",
+}
+"""What a window is after an event that names it."""
+
+
+def shown_otherwise(live: HallLive | None, journal: Sequence[Record]) -> list[str]:
+    """What dashboards see of the hall's present day, where its journal says something else."""
+    if live is None or not journal:
+        return []  # which are wrongs of their own
+    days = [r.body["data"].get("business_day") for r in journal if r.kind == "day.opened"]
+    day = days[-1] if days else None
+    today = [r for r in journal if r.word and r.body["data"].get("business_day") == day]
+    tickets = Tickets(today)
+    services = {r.ticket: r.body["data"].get("service") for r in today}
+    waiting = Counter(
+        services[ticket] for ticket, state in tickets.states.items() if state == "waiting"
+    )
+    windows: dict[Any, tuple[Any, Any, Any]] = {}
+    for record in journal:
+        data = record.body["data"]
+        if (state := _WINDOW_AFTER.get(record.kind)) is not None:
+            clerk = None if state == "closed" else data.get("clerk")
+            number = data.get("number") if state in {"calling", "serving"} else None
+            windows[data.get("window")] = (state, clerk, number)
+    said: dict[str, Any] = {
+        "business day": live.business_day and live.business_day.isoformat(),
+        "events": live.events,
+        "behind": live.behind,
+        "issued today": live.issued_today,
+        "finished today": live.finished_today,
+        "no-shows today": live.no_shows_today,
+        "ratings": {rating: n for rating, n in live.satisfaction.ratings.items() if n},
+        "waiting": {each.service: each.waiting for each in live.services if each.waiting},
+        "windows": {each.window: (each.state, each.clerk, each.number) for each in live.windows},
+    }
+    true: dict[str, Any] = {
+        "business day": day,
+        "events": len(journal),
+        "behind": 0,
+        "issued today": tickets.count("issued"),
+        "finished today": tickets.count("finished"),
+        "no-shows today": tickets.count("no-show"),
+        "ratings": dict(Counter(r.body["data"].get("rating") for r in today if r.word == "rated")),
+        "waiting": dict(waiting),
+        "windows": windows,
+    }
+    return [f"{what}: {said[what]} for {true[what]}" for what in said if said[what] != true[what]]
 
 
 def paper_of(call: Call, papers: Sequence[TicketPaper]) -> TicketPaper | None:
