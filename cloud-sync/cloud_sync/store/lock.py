@@ -12,13 +12,13 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         """Raises ``StoreLocked`` and ``StoreError``."""
-        if not path.parent.is_dir():  # made here, it would hide a disk that is not mounted
-            raise StoreError(
-                f"store {path}: there is no folder {path.parent}. Mount its disk or make it, or "
-                f"name another file: {KEY}"
-            )
         try:
             true = path.resolve()  # by whatever link it is opened, it is one file
+            if not true.parent.is_dir():  # made here, it would hide a disk that is not mounted
+                raise StoreError(
+                    f"store {path}: there is no folder {true.parent}. Mount its disk or make it, "
+                    f"or name another file: {KEY}"
+                )
             lock = true.with_name(true.name + ".lock")
             self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before 3.13

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Self, TypeVar
 import aiosqlite
 
 from cloud_sync.projections import (
-    DayRow,
     TicketRow,
     day_after,
     device_after,
@@ -28,13 +27,12 @@ from cloud_sync.reading import (
     Received,
     parse_body,
 )
-from cloud_sync.store import Committed, HallFacts, MayBegin, Position, ServiceFacts, always
+from cloud_sync.store import Committed, HallFacts, MayBegin, Position, always
 from cloud_sync.store.errors import SchemaTooNew, StoreError, explained
+from cloud_sync.store.facts import facts_of
 from cloud_sync.store.lock import FileLock
 from contract import topics
-from contract.documents import WindowStatus
 from contract.events import HallEvent, TicketEvent
-from contract.names import DeviceStatus, HallPhase, TicketState, WindowState
 
 _T = TypeVar("_T")
 
@@ -50,8 +48,6 @@ TICKETS_FOLDED_AT_ONCE = 16
 COMPARED_AS_JSON = 4096
 """Letters of an event, of which ours have less than half. What says the same in other letters is
 the same event only up to this."""
-MAX_SHOWN = 500
-"""Services, and devices, of one hall in its live document; as many services as a hall may name."""
 REBUILD_CHUNK = 2000
 _BEGINNING_BYTES = 1024
 """Of a payload, for people."""
@@ -439,59 +435,7 @@ class SqliteStore:
 
     async def facts(self, hall: str) -> HallFacts:
         async with self._snapshot():
-            return await self._facts(hall)
-
-    async def _facts(self, hall: str) -> HallFacts:
-        found = await self._see("SELECT id FROM halls WHERE name = ?", (hall,))
-        hall_id = found[0][0] if found else -1
-        day = await self._day(hall_id)
-        of_day = (hall_id, day.business_day if day else "")
-        ((issued, finished, no_shows),) = await self._see(_TICKETS_OF_DAY, of_day)
-        ((service_p50,),) = await self._see(_SERVICE_TIME_OF_DAY, of_day)
-        newest = await self._see(
-            "SELECT epoch, contiguous, highest FROM streams WHERE hall = ?"
-            " ORDER BY id DESC LIMIT 1",
-            (hall_id,),
-        )
-        ((events,),) = await self._see(
-            "SELECT coalesce(sum(events), 0) FROM streams WHERE hall = ?", (hall_id,)
-        )
-        return HallFacts(
-            day=day,
-            events=events,
-            position=Position(hall, *newest[0]) if newest else None,
-            services=tuple(
-                ServiceFacts(*row)
-                for row in await self._see(_SERVICES_OF_DAY, (*of_day, MAX_SHOWN))
-            ),
-            windows=await self._windows(hall_id),
-            devices=await self._devices(hall_id),
-            issued=issued,
-            finished=finished,
-            no_shows=no_shows,
-            service_p50_seconds=service_p50,
-            ratings=dict(await self._see(_RATINGS_OF_DAY, of_day)),
-        )
-
-    async def _day(self, hall_id: int) -> DayRow | None:
-        rows = await self._see("SELECT business_day, phase FROM days WHERE hall = ?", (hall_id,))
-        return DayRow(rows[0][0], HallPhase(rows[0][1])) if rows else None
-
-    async def _windows(self, hall_id: int) -> tuple[WindowStatus, ...]:
-        rows = await self._see(
-            "SELECT windows.window, state, windows.clerk, windows.number, tickets.status"
-            " FROM windows LEFT JOIN tickets USING (hall, ticket)"
-            " WHERE windows.hall = ? ORDER BY windows.window",
-            (hall_id,),
-        )
-        return tuple(_window_status(*row) for row in rows)
-
-    async def _devices(self, hall_id: int) -> dict[str, DeviceStatus]:
-        rows = await self._see(
-            "SELECT device, status FROM devices WHERE hall = ? ORDER BY device LIMIT ?",
-            (hall_id, MAX_SHOWN),
-        )
-        return {device: DeviceStatus(status) for device, status in rows}
+            return await facts_of(self._see, hall)
 
     # --- plumbing ---------------------------------------------------------------------------
 
@@ -586,15 +530,6 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
         )
-
-
-def _window_status(
-    window: int, state: str, clerk: str | None, number: str | None, ticket_status: str | None
-) -> WindowStatus:
-    if state == WindowState.CALLING and ticket_status == TicketState.CANCELLED:
-        # The cancellation of a called ticket frees its window and does not name it.
-        state, number = WindowState.IDLE, None
-    return WindowStatus(window=window, state=WindowState(state), clerk=clerk, number=number)
 
 
 class _Body(NamedTuple):
@@ -705,41 +640,6 @@ _END_OF_THE_ROW = """
 """
 """Where the events end that follow a place without a gap. Values: the stream, the place."""
 
-
-def _nearest_rank(column: str, percent: int) -> str:
-    """The smallest value that at least so many percent of all do not exceed; of a table with the
-    columns ``place`` (1, 2 … by size) and ``many``."""
-    return f"max(CASE WHEN place = (many * {percent} + 99) / 100 THEN {column} END)"
-
-
-# Values of these: the hall, the business day. They count in the database's thread: a day may have
-# hundreds of thousands of tickets.
-_OF_DAY = "FROM tickets WHERE hall = ?1 AND business_day = ?2"
-_TICKETS_OF_DAY = f"""
-    SELECT count(issued_at), count(finished_at), coalesce(sum(no_shows > 0), 0) {_OF_DAY}
-"""
-_RATINGS_OF_DAY = f"""
-    SELECT rating, count(*) {_OF_DAY} AND rating IS NOT NULL GROUP BY rating ORDER BY rating
-"""
-_SERVICE_TIME_OF_DAY = f"""
-    SELECT {_nearest_rank("service_seconds", 50)} FROM (
-      SELECT service_seconds, row_number() OVER (ORDER BY service_seconds) AS place,
-        count(*) OVER () AS many
-      {_OF_DAY} AND service_seconds IS NOT NULL)
-"""  # noqa: S608
-_SERVICES_OF_DAY = f"""
-    WITH counted AS (
-      SELECT service, sum(status IS '{TicketState.WAITING}') AS waiting, count(called_at) AS called
-      {_OF_DAY} GROUP BY service ORDER BY service LIMIT ?3),
-    ranked AS (
-      SELECT service, wait_seconds,
-        row_number() OVER (PARTITION BY service ORDER BY wait_seconds) AS place,
-        count(*) OVER (PARTITION BY service) AS many
-      {_OF_DAY} AND wait_seconds IS NOT NULL)
-    SELECT service, waiting, called, {_nearest_rank("wait_seconds", 50)},
-      {_nearest_rank("wait_seconds", 90)}
-    FROM counted LEFT JOIN ranked USING (service) GROUP BY service ORDER BY service
-"""  # noqa: S608
 
 _UPSERT_WINDOW = _upsert_newest("windows", "window", ["state", "clerk", "ticket", "number"])
 _UPSERT_DEVICE = _upsert_newest("devices", "device", ["status", "detail"])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import stat
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -47,8 +48,8 @@ def with_store(tmp_path: Path, broker: Broker, store: Path) -> Path:
 async def test_a_file_that_can_not_be_opened_is_named_with_what_to_do(
     broker: Broker, tmp_path: Path, turn: int
 ) -> None:
-    store = tmp_path / f"nowhere{turn}.db"
-    store.symlink_to(tmp_path / "gone" / "centre.db")
+    store = tmp_path / f"socket{turn}.db"
+    os.mknod(store, stat.S_IFSOCK | 0o600)
     said = await start(with_store(tmp_path, broker, store))
     assert f"store {store} can't be opened for writing: unable to open database file" in said
     assert "Let this user write to the file and to its folder" in said
@@ -62,6 +63,15 @@ async def test_a_folder_that_may_not_be_written_is_named_with_what_to_do(
     said = await start(with_store(tmp_path, broker, store))
     assert f"store {store} can't be opened: {store}.lock: " in said
     assert "key path in [store]" in said
+
+
+async def test_a_link_to_a_folder_that_is_not_there_names_it(
+    broker: Broker, tmp_path: Path
+) -> None:
+    store = tmp_path / "centre.db"
+    store.symlink_to(tmp_path / "disk" / "centre.db")
+    said = await start(with_store(tmp_path, broker, store))
+    assert f"store {store}: there is no folder {tmp_path / 'disk'}. Mount its disk" in said
 
 
 async def test_a_folder_that_is_not_there_is_not_made_for_its_disk_may_not_be_mounted(

@@ -290,7 +290,7 @@ async def test_of_a_hall_that_makes_names_up_some_are_told(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The document would be larger than what a broker takes, and others' wait for it."""
-    monkeypatch.setattr(sqlite, "MAX_SHOWN", 3)
+    monkeypatch.setattr("cloud_sync.store.facts.MAX_SHOWN", 3)
     at = Moment(wall=OPENING, monotonic=1e6, boot="boot")
     devices: list[ev.HallEvent] = [
         ev.DeviceChanged(at=at, device=f"device-{n}", status=DeviceStatus.ONLINE) for n in range(9)
