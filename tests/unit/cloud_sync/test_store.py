@@ -166,6 +166,23 @@ async def test_the_same_event_in_other_letters_is_a_duplicate(store: SqliteStore
     assert (result.inserted, result.duplicates, result.conflicts) == (0, 1, ())
 
 
+async def test_another_large_event_of_the_same_length_is_a_conflict(store: SqliteStore) -> None:
+    """It is acknowledged with its place: taken for a duplicate, it would be lost."""
+    (event,) = received(HallDay(1).whole(1)[:1])
+    filler = "x" * sqlite.COMPARED_AS_JSON
+    kept, *others = (
+        replace(event, body=f'{event.body[:-1]}, "more": "{more}"}}')
+        for more in (filler, "y" + filler[1:], filler[1:] + "y")
+    )
+    assert len({len(each.body) for each in (kept, *others)}) == 1
+    await store.commit([kept], [], NOW)
+    result = await store.commit([*others, kept], [], NOW)
+    assert (result.inserted, result.duplicates, result.conflicts) == (0, 1, tuple(others))
+    assert [letter[2].decode() for letter in await dead_letters(store)] == [
+        each.body for each in others
+    ]
+
+
 async def test_a_new_epoch_begins_at_one_and_the_old_events_stay(store: SqliteStore) -> None:
     old, new = HallDay(1).whole(5), HallDay(2).whole(2)
     await store.commit(received(old), [], NOW)
