@@ -304,6 +304,33 @@ async def test_rubbish_pushes_out_neither_another_halls_letters_nor_events_of_a_
     assert kept.count(b"{}") == MAX_DEAD_LETTERS
 
 
+async def test_a_hall_that_has_one_more_letter_loses_none_to_the_rubbish_of_another(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is looked after when something is kept of that hall, not before."""
+    monkeypatch.setattr(sqlite, "MAX_DEAD_LETTERS", 3)
+    for hall, payload in (("b", b"1"), *[("a", b"{}")] * 10, ("b", b"2"), ("b", b"3")):
+        await store.commit([], [DeadLetter(f"halls/hall-{hall}/v1/events", payload, "bad")], NOW)
+    kept = [payload for _, _, payload in await dead_letters(store)]
+    assert kept == [b"1", *[b"{}"] * 3, b"2", b"3"]
+
+
+async def test_neither_rubbish_nor_conflicts_take_up_the_room_of_the_other(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "MAX_DEAD_LETTERS", 3)
+    monkeypatch.setattr(sqlite, "MAX_CONFLICTS", 3)
+    first, *others = [received(HallDay(seed).whole(1))[0] for seed in range(1, 5)]
+    rubbish = [DeadLetter("halls/hall-a/v1/events", b"%d" % n, "bad") for n in range(3)]
+    await store.commit([first], [], NOW)
+    await store.commit(others[:2], [], NOW)
+    await store.commit([], rubbish[:2], NOW)
+    await store.commit(others[2:], [], NOW)
+    await store.commit([], rubbish[2:], NOW)
+    kept = {payload for _, _, payload in await dead_letters(store)}
+    assert kept == {each.body.encode() for each in others} | {each.payload for each in rubbish}
+
+
 async def test_a_conflict_that_is_sent_again_and_again_pushes_out_no_other(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
