@@ -370,6 +370,46 @@ async def test_a_hall_whose_state_is_deleted_is_out_of_service_until_it_sends_ev
         assert [each.hall for each in await store.positions()] == ["hall-a"]
 
 
+async def test_a_hall_is_retired_once_all_that_it_sent_is_committed(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed of a hall puts it in service: later, it would be there for ever."""
+    monkeypatch.setattr(ingest, "GROUP_EVENTS", 2)
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[:7]))
+        bench.session.arrive(topics.state("hall-a"), b"")
+        await bench.ack(lambda ack: ack.seq == 7)
+        async with asyncio.timeout(10):
+            assert await bench.retired.get() == "hall-a"
+        assert await store.positions() == ()
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        (topics.events("hall-a"), TEXTS[1].encode()),
+        (
+            topics.state("hall-a"),
+            HallReport(hall="hall-a", presence=Presence.ONLINE).model_dump_json().encode(),
+        ),
+    ],
+    ids=["an event", "its state"],
+)
+async def test_a_hall_that_sends_something_while_its_retirement_waits_stays_in_service(
+    store: SqliteStore, topic: str, payload: bytes
+) -> None:
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.events("hall-a"), TEXTS[0].encode())
+        bench.session.arrive(topics.state("hall-a"), b"")
+        bench.session.arrive(topic, payload)
+        await bench.ack()
+        # A hall that is retired proves that everybody's turn has come.
+        bench.session.arrive(topics.state("hall-b"), b"")
+        async with asyncio.timeout(10):
+            assert await bench.retired.get() == "hall-b"
+        assert [each.hall for each in await store.positions()] == ["hall-a"]
+
+
 async def test_a_lost_session_ends_the_run_and_what_was_read_is_still_committed(
     store: SqliteStore,
 ) -> None:
