@@ -238,6 +238,32 @@ async def test_an_epoch_that_the_hall_has_left_is_not_asked_for_and_overwrites_n
         assert bench.ingest.counters["resends"] == 1
 
 
+async def test_an_epoch_that_the_hall_has_left_is_not_asked_for_in_the_next_session_either(
+    store: SqliteStore,
+) -> None:
+    async with at_work(store) as bench:
+        for hall in ("hall-a", "hall-b"):
+            texts = [each.replace("hall-a", hall) for each in TEXTS[:3]]
+            bench.session.arrive(topics.backlog(hall), backlog(texts))
+            await bench.ack()
+    state = HallReport(hall="hall-a", presence=Presence.ONLINE, epoch=OTHER_EPOCH)
+    bench = Bench(store)
+    running = asyncio.create_task(bench.ingest.run(bench.session, lambda: None))
+    asked = [(await bench.ack())[0] for _ in range(2)]
+    assert asked == ["halls/hall-a/v1/ack", "halls/hall-b/v1/ack"]
+    bench.session.arrive(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
+    bench.session.lose()
+    with pytest.RaisesGroup(SessionLost):
+        await running
+    bench.session = LocalSession()
+    running = asyncio.create_task(bench.ingest.run(bench.session, lambda: None))
+    try:
+        assert (await bench.ack())[0] == "halls/hall-b/v1/ack"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_gap_is_asked_for_when_its_time_has_come(store: SqliteStore) -> None:
     async with at_work(store) as bench:
         bench.session.arrive(topics.events("hall-a"), TEXTS[4].encode())
