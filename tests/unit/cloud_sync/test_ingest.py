@@ -320,19 +320,26 @@ async def faults(store: SqliteStore) -> list[tuple[int, str]]:
     return [tuple(row) for row in await store._db.execute_fetchall(query)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [
+        ("RAISE(ABORT, 'no ratings today')", "IntegrityError"),
+        ("zeroblob(3000000000)", "DataError"),  # larger than SQLite can be made to take
+    ],
+)
 async def test_an_event_that_breaks_a_rule_of_the_database_is_kept_as_it_came(
-    store: SqliteStore,
+    store: SqliteStore, rule: str, error: str
 ) -> None:
     await store._db.execute(
         "CREATE TRIGGER no_rating BEFORE INSERT ON tickets WHEN NEW.rating IS NOT NULL"
-        " BEGIN SELECT RAISE(ABORT, 'no ratings today'); END"
+        f" BEGIN SELECT {rule}; END"
     )
     rated = [seq for seq, text in enumerate(TEXTS, start=1) if "hall.ticket.rated" in text]
     async with at_work(store) as bench:
         bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
         await bench.ack(lambda ack: ack.seq == len(TEXTS))
         assert bench.ingest.counters["faults"] == len(rated) > 0
-    fault = "could not be taken in: IntegrityError"
+    fault = f"could not be taken in: {error}"
     assert await faults(store) == [(seq, fault) for seq in rated]
     assert (await store.facts("hall-a")).finished > 0
 
