@@ -41,6 +41,8 @@ class Bench:
         self.seconds = 0.0
         self.states: list[tuple[HallReport, bool]] = []
         self.committed: list[str] = []
+        self.most_pending = 0
+        """Events that were read ahead of a commit."""
         self.retired: asyncio.Queue[str] = asyncio.Queue()
         self.ingest = Ingest(
             store,
@@ -54,6 +56,7 @@ class Bench:
 
     def _on_commit(self, halls: Iterable[str]) -> None:
         self.committed += halls
+        self.most_pending = max(self.most_pending, len(self.ingest._events))
 
     async def ack(
         self, wanted: Callable[[Ack], bool] = lambda _: True, *, retained: bool = True
@@ -312,6 +315,44 @@ async def test_no_more_bytes_are_read_ahead_than_there_is_room_for(
     for task in (reading, committing):
         task.cancel()
     await asyncio.gather(reading, committing, return_exceptions=True)
+
+
+async def test_no_more_dead_letters_are_read_ahead_than_there_is_room_for(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "PENDING_EVENTS", 10)
+    bench = Bench(store)
+    count = 25
+    for _ in range(count):
+        bench.session.arrive(topics.events("hall-a"), b"7")
+    listening = asyncio.Event()
+    reading = asyncio.create_task(bench.ingest.run(bench.session, listening.set))
+    await listening.wait()
+    for _ in range(100):  # more turns of the loop than there are messages: nobody reads on
+        await asyncio.sleep(0)
+    assert len(bench.ingest._dead_letters) == 10
+    committing = asyncio.create_task(bench.ingest.commit_all())
+    async with asyncio.timeout(60):
+        while bench.ingest.counters["dead_letters"] < count:
+            await asyncio.sleep(0.01)
+    for task in (reading, committing):
+        task.cancel()
+    await asyncio.gather(reading, committing, return_exceptions=True)
+
+
+async def test_while_more_is_pending_than_there_is_room_for_nothing_is_read(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, of_a_message = 10, 20
+    monkeypatch.setattr(ingest, "PENDING_EVENTS", room)
+    monkeypatch.setattr(ingest, "GROUP_EVENTS", 3)
+    assert len(TEXTS) > 5 * of_a_message
+    async with at_work(store) as bench:
+        for start in range(0, len(TEXTS), of_a_message):
+            some = TEXTS[start : start + of_a_message]
+            bench.session.arrive(topics.backlog("hall-a"), backlog(some))
+        await bench.ack(lambda ack: ack.seq == len(TEXTS))
+        assert 0 < bench.most_pending < room + of_a_message
 
 
 async def faults(store: SqliteStore) -> list[tuple[int, str]]:
