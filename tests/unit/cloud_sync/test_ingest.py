@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from cloud_sync import ingest
-from cloud_sync.ingest import Ingest
+from cloud_sync.ingest import Epochs, Ingest
 from cloud_sync.store.sqlite import SqliteStore
 from contract import topics
 from contract.documents import Ack, HallReport
@@ -149,6 +150,23 @@ async def test_an_epoch_that_is_known_goes_on_whatever_epochs_are_made_up_beside
             await bench.ack(lambda ack, seq=seq: (ack.epoch, ack.seq) == (EPOCH, seq))
             bench.seconds += ingest.EPOCHS_SECONDS
         assert bench.ingest.counters["epochs_refused"] == 149 - 3 * ingest.MAX_EPOCHS
+
+
+def test_halls_that_somebody_makes_up_are_not_remembered_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ingest, "MAX_SENDERS", 100)
+    epochs = Epochs(lambda: 0.0)
+    tracemalloc.start()
+    try:
+        remembered = []
+        for number in range(1, 2_001):
+            assert epochs.may_begin(f"hall-{number}", EPOCH)
+            if number % 100 == 0:
+                remembered.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert remembered[-1] < 3 * remembered[0]
 
 
 class FullAtFirst(SqliteStore):
