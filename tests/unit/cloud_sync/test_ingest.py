@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -432,6 +432,35 @@ async def test_an_error_of_our_own_is_the_guilty_events_and_nobody_elses(tmp_pat
         }
         assert await faults(store) == [(7, "could not be taken in: RecursionError")]
         assert await store.totals() == (len(TEXTS) - 1 + 5, 1)
+    finally:
+        await store.close()
+
+
+CALLED = next(text for text in TEXTS if "hall.ticket.called" in text)
+
+
+class Unreadable(SqliteStore):
+    """Chokes whenever it reads a certain event."""
+
+    async def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        rows = await super()._all(sql, values)
+        if any(CALLED in row for row in rows):
+            raise RecursionError("choked")
+        return rows
+
+
+async def test_an_event_that_could_not_be_taken_in_spoils_no_later_event_of_its_ticket(
+    tmp_path: Path,
+) -> None:
+    store = await Unreadable.open(tmp_path / "centre.db")
+    ticket = json.loads(CALLED)["subject"]
+    seq = TEXTS.index(CALLED) + 1
+    assert any(ticket in text for text in TEXTS[seq:])
+    try:
+        async with at_work(store) as bench:
+            bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
+            await bench.ack(lambda ack: ack.seq == len(TEXTS))
+        assert await faults(store) == [(seq, "could not be taken in: RecursionError")]
     finally:
         await store.close()
 
