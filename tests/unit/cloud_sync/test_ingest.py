@@ -7,14 +7,17 @@ import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cloud_sync import ingest
 from cloud_sync.ingest import Epochs, Ingest
+from cloud_sync.reading import Received
+from cloud_sync.store import Committed, Position, Store
 from cloud_sync.store.sqlite import SqliteStore
 from contract import topics
 from contract.documents import Ack, HallReport
@@ -23,6 +26,7 @@ from messaging.session import Message, SessionLost
 from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
 from tests.support.hall_events import ulid
 from tests.support.session import LocalSession
+from tests.support.virtual_time import in_virtual_time
 
 TEXTS = envelopes(HallDay(2).whole(30), "hall-a")
 
@@ -37,7 +41,7 @@ async def store(tmp_path: Path) -> Any:
 class Bench:
     """An ingest at work, and what it told others."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.session = LocalSession()
         self.seconds = 0.0
         self.states: list[tuple[HallReport, bool]] = []
@@ -73,7 +77,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def at_work(store: SqliteStore) -> AsyncIterator[Bench]:
+async def at_work(store: Store) -> AsyncIterator[Bench]:
     bench = Bench(store)
     subscribed = asyncio.Event()
     tasks = [
@@ -306,6 +310,43 @@ async def test_a_full_disk_acknowledges_nothing_and_heals(store: SqliteStore) ->
         assert await store.positions() == ()
         await store._db.execute("PRAGMA max_page_count = 100000")
         assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=len(TEXTS))
+
+
+class InMemory:
+    """Fills what ``Ingest.commit_all`` needs of ``Store``, without threads: they keep real time."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """So many commits fail from now on."""
+        self.tried_at: list[float] = []
+
+    async def commit(self, events: Sequence[Received], *_: Any) -> Committed:
+        self.tried_at.append(asyncio.get_running_loop().time())
+        if self.failures:
+            self.failures -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        positions = [Position(each.hall, each.epoch, each.seq, each.seq) for each in events]
+        return Committed(tuple(positions), len(events), 0)
+
+    async def positions(self) -> tuple[Position, ...]:
+        return ()
+
+    def explain(self, error: sqlite3.Error) -> str:
+        return str(error)
+
+
+@in_virtual_time
+async def test_a_database_that_has_healed_is_tried_again_soon_at_its_next_failure() -> None:
+    store = InMemory()
+    waits = []
+    async with at_work(cast("Store", store)) as bench:
+        for seq, failures in enumerate((5, 1), start=1):
+            store.failures, store.tried_at = failures, []
+            bench.session.arrive(topics.events("hall-a"), TEXTS[seq - 1].encode())
+            await bench.ack(lambda ack, seq=seq: ack.seq == seq)
+            waits.append([after - before for before, after in pairwise(store.tried_at)])
+    (*_, longest), (again,) = waits
+    assert again <= 0.5 < longest / 4
 
 
 async def test_no_more_bytes_are_read_ahead_than_there_is_room_for(
