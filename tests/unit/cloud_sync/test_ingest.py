@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from cloud_sync import ingest
-from cloud_sync.ingest import Epochs, Ingest
+from cloud_sync.ingest import Answers, Epochs, Ingest
 from cloud_sync.reading import Received
 from cloud_sync.store import Committed, Position, Store
 from cloud_sync.store.sqlite import SqliteStore
@@ -287,6 +287,24 @@ async def test_an_epoch_that_the_hall_has_left_is_not_asked_for_in_the_next_sess
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_answer_asks_again_from_where_it_was_asked_and_from_nowhere_else() -> None:
+    session = LocalSession()
+    answers = Answers(lambda _hall, _epoch: False)
+    asks = Ack(epoch=EPOCH, seq=3, resend=True)
+    for hall, came in (("hall-a", 3), ("hall-b", 5)):
+        answers.put(hall, asks)
+        answers.put(hall, Ack(epoch=EPOCH, seq=came))
+    sending = asyncio.create_task(answers.send(session))
+    async with asyncio.timeout(10):
+        sent = [await session.published.get() for _ in range(2)]
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert {each.topic: Ack.model_validate_json(each.payload) for each in sent} == {
+        "halls/hall-a/v1/ack": asks,
+        "halls/hall-b/v1/ack": Ack(epoch=EPOCH, seq=5),
+    }
 
 
 async def test_a_gap_is_asked_for_when_its_time_has_come(store: SqliteStore) -> None:
