@@ -97,6 +97,30 @@ def test_a_rebuild_gives_the_same_tables(seed: int, data: st.DataObject) -> None
     assert count == len(some)
 
 
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE tickets SET ticket = 'of no event ' || ticket",
+        "UPDATE windows SET state = 'of a later event', seq = seq + 1000",
+        "UPDATE devices SET status = 'of a later event', seq = seq + 1000",
+        "UPDATE days SET phase = 'of a later event', seq = seq + 1000",
+    ],
+)
+async def test_a_rebuild_leaves_nothing_of_what_was_derived_before(
+    tmp_path: Path, tampering: str
+) -> None:
+    path = tmp_path / "centre.db"
+    before = await store_of(path, [received(HallDay(1).whole(3))])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert connection.execute(tampering).rowcount > 0
+    store = await SqliteStore.open(path)
+    try:
+        await store.rebuild()
+    finally:
+        await store.close()
+    assert derived(path) == before
+
+
 @pytest.fixture
 async def store(tmp_path: Path) -> Any:
     opened = await SqliteStore.open(tmp_path / "centre.db")
