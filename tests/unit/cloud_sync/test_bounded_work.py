@@ -203,6 +203,18 @@ async def test_what_another_hall_says_of_a_ticket_of_the_same_id_costs_this_one_
     assert many < few + 10
 
 
+async def test_what_another_hall_says_of_a_ticket_of_the_same_id_fills_no_bound_of_this_one(
+    store: SqliteStore,
+) -> None:
+    bound = MAX_EVENTS_OF_A_TICKET
+    await store.commit(calls(range(1, bound + 1), hall="hall-b"), [], NOW)
+    await store.commit(calls(range(1, bound + 1), hall="hall-b", epoch=OTHER_EPOCH), [], NOW)
+    await store.commit(calls(range(1, 11)), [], NOW)
+    await store.commit(calls(range(1, 11), epoch=OTHER_EPOCH), [], NOW)
+    query = "SELECT name, calls FROM tickets JOIN halls ON halls.id = hall ORDER BY name"
+    assert await store._all(query) == [("hall-a", 20), ("hall-b", bound)]
+
+
 async def test_of_a_ticket_in_two_epochs_the_first_events_of_both_together_have_a_meaning(
     store: SqliteStore,
 ) -> None:

@@ -3,17 +3,21 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cloud_sync import ingest
-from cloud_sync.ingest import Ingest
+from cloud_sync.ingest import Answers, Epochs, Ingest
+from cloud_sync.reading import Received
+from cloud_sync.store import Committed, Position, Store
 from cloud_sync.store.sqlite import SqliteStore
 from contract import topics
 from contract.documents import Ack, HallReport
@@ -22,6 +26,7 @@ from messaging.session import Message, SessionLost
 from tests.support.hall_day import EPOCH, OTHER_EPOCH, HallDay, backlog, envelopes
 from tests.support.hall_events import ulid
 from tests.support.session import LocalSession
+from tests.support.virtual_time import in_virtual_time
 
 TEXTS = envelopes(HallDay(2).whole(30), "hall-a")
 
@@ -36,11 +41,13 @@ async def store(tmp_path: Path) -> Any:
 class Bench:
     """An ingest at work, and what it told others."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.session = LocalSession()
         self.seconds = 0.0
         self.states: list[tuple[HallReport, bool]] = []
         self.committed: list[str] = []
+        self.most_pending = 0
+        """Events that were read ahead of a commit."""
         self.retired: asyncio.Queue[str] = asyncio.Queue()
         self.ingest = Ingest(
             store,
@@ -54,6 +61,7 @@ class Bench:
 
     def _on_commit(self, halls: Iterable[str]) -> None:
         self.committed += halls
+        self.most_pending = max(self.most_pending, len(self.ingest._events))
 
     async def ack(
         self, wanted: Callable[[Ack], bool] = lambda _: True, *, retained: bool = True
@@ -69,7 +77,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def at_work(store: SqliteStore) -> AsyncIterator[Bench]:
+async def at_work(store: Store) -> AsyncIterator[Bench]:
     bench = Bench(store)
     subscribed = asyncio.Event()
     tasks = [
@@ -146,6 +154,23 @@ async def test_an_epoch_that_is_known_goes_on_whatever_epochs_are_made_up_beside
             await bench.ack(lambda ack, seq=seq: (ack.epoch, ack.seq) == (EPOCH, seq))
             bench.seconds += ingest.EPOCHS_SECONDS
         assert bench.ingest.counters["epochs_refused"] == 149 - 3 * ingest.MAX_EPOCHS
+
+
+def test_halls_that_somebody_makes_up_are_not_remembered_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ingest, "MAX_SENDERS", 100)
+    epochs = Epochs(lambda: 0.0)
+    tracemalloc.start()
+    try:
+        remembered = []
+        for number in range(1, 2_001):
+            assert epochs.may_begin(f"hall-{number}", EPOCH)
+            if number % 100 == 0:
+                remembered.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert remembered[-1] < 3 * remembered[0]
 
 
 class FullAtFirst(SqliteStore):
@@ -238,6 +263,50 @@ async def test_an_epoch_that_the_hall_has_left_is_not_asked_for_and_overwrites_n
         assert bench.ingest.counters["resends"] == 1
 
 
+async def test_an_epoch_that_the_hall_has_left_is_not_asked_for_in_the_next_session_either(
+    store: SqliteStore,
+) -> None:
+    async with at_work(store) as bench:
+        for hall in ("hall-a", "hall-b"):
+            texts = [each.replace("hall-a", hall) for each in TEXTS[:3]]
+            bench.session.arrive(topics.backlog(hall), backlog(texts))
+            await bench.ack()
+    state = HallReport(hall="hall-a", presence=Presence.ONLINE, epoch=OTHER_EPOCH)
+    bench = Bench(store)
+    running = asyncio.create_task(bench.ingest.run(bench.session, lambda: None))
+    asked = [(await bench.ack())[0] for _ in range(2)]
+    assert asked == ["halls/hall-a/v1/ack", "halls/hall-b/v1/ack"]
+    bench.session.arrive(topics.state("hall-a"), state.model_dump_json().encode(), retain=True)
+    bench.session.lose()
+    with pytest.RaisesGroup(SessionLost):
+        await running
+    bench.session = LocalSession()
+    running = asyncio.create_task(bench.ingest.run(bench.session, lambda: None))
+    try:
+        assert (await bench.ack())[0] == "halls/hall-b/v1/ack"
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_answer_asks_again_from_where_it_was_asked_and_from_nowhere_else() -> None:
+    session = LocalSession()
+    answers = Answers(lambda _hall, _epoch: False)
+    asks = Ack(epoch=EPOCH, seq=3, resend=True)
+    for hall, came in (("hall-a", 3), ("hall-b", 5)):
+        answers.put(hall, asks)
+        answers.put(hall, Ack(epoch=EPOCH, seq=came))
+    sending = asyncio.create_task(answers.send(session))
+    async with asyncio.timeout(10):
+        sent = [await session.published.get() for _ in range(2)]
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert {each.topic: Ack.model_validate_json(each.payload) for each in sent} == {
+        "halls/hall-a/v1/ack": asks,
+        "halls/hall-b/v1/ack": Ack(epoch=EPOCH, seq=5),
+    }
+
+
 async def test_a_gap_is_asked_for_when_its_time_has_come(store: SqliteStore) -> None:
     async with at_work(store) as bench:
         bench.session.arrive(topics.events("hall-a"), TEXTS[4].encode())
@@ -259,6 +328,43 @@ async def test_a_full_disk_acknowledges_nothing_and_heals(store: SqliteStore) ->
         assert await store.positions() == ()
         await store._db.execute("PRAGMA max_page_count = 100000")
         assert (await bench.ack())[1] == Ack(epoch=EPOCH, seq=len(TEXTS))
+
+
+class InMemory:
+    """Fills what ``Ingest.commit_all`` needs of ``Store``, without threads: they keep real time."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """So many commits fail from now on."""
+        self.tried_at: list[float] = []
+
+    async def commit(self, events: Sequence[Received], *_: Any) -> Committed:
+        self.tried_at.append(asyncio.get_running_loop().time())
+        if self.failures:
+            self.failures -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        positions = [Position(each.hall, each.epoch, each.seq, each.seq) for each in events]
+        return Committed(tuple(positions), len(events), 0)
+
+    async def positions(self) -> tuple[Position, ...]:
+        return ()
+
+    def explain(self, error: sqlite3.Error) -> str:
+        return str(error)
+
+
+@in_virtual_time
+async def test_a_database_that_has_healed_is_tried_again_soon_at_its_next_failure() -> None:
+    store = InMemory()
+    waits = []
+    async with at_work(cast("Store", store)) as bench:
+        for seq, failures in enumerate((5, 1), start=1):
+            store.failures, store.tried_at = failures, []
+            bench.session.arrive(topics.events("hall-a"), TEXTS[seq - 1].encode())
+            await bench.ack(lambda ack, seq=seq: ack.seq == seq)
+            waits.append([after - before for before, after in pairwise(store.tried_at)])
+    (*_, longest), (again,) = waits
+    assert again <= 0.5 < longest / 4
 
 
 async def test_no_more_bytes_are_read_ahead_than_there_is_room_for(
@@ -288,25 +394,70 @@ async def test_no_more_bytes_are_read_ahead_than_there_is_room_for(
     await asyncio.gather(reading, committing, return_exceptions=True)
 
 
+async def test_no_more_dead_letters_are_read_ahead_than_there_is_room_for(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "PENDING_EVENTS", 10)
+    bench = Bench(store)
+    count = 25
+    for _ in range(count):
+        bench.session.arrive(topics.events("hall-a"), b"7")
+    listening = asyncio.Event()
+    reading = asyncio.create_task(bench.ingest.run(bench.session, listening.set))
+    await listening.wait()
+    for _ in range(100):  # more turns of the loop than there are messages: nobody reads on
+        await asyncio.sleep(0)
+    assert len(bench.ingest._dead_letters) == 10
+    committing = asyncio.create_task(bench.ingest.commit_all())
+    async with asyncio.timeout(60):
+        while bench.ingest.counters["dead_letters"] < count:
+            await asyncio.sleep(0.01)
+    for task in (reading, committing):
+        task.cancel()
+    await asyncio.gather(reading, committing, return_exceptions=True)
+
+
+async def test_while_more_is_pending_than_there_is_room_for_nothing_is_read(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, of_a_message = 10, 20
+    monkeypatch.setattr(ingest, "PENDING_EVENTS", room)
+    monkeypatch.setattr(ingest, "GROUP_EVENTS", 3)
+    assert len(TEXTS) > 5 * of_a_message
+    async with at_work(store) as bench:
+        for start in range(0, len(TEXTS), of_a_message):
+            some = TEXTS[start : start + of_a_message]
+            bench.session.arrive(topics.backlog("hall-a"), backlog(some))
+        await bench.ack(lambda ack: ack.seq == len(TEXTS))
+        assert 0 < bench.most_pending < room + of_a_message
+
+
 async def faults(store: SqliteStore) -> list[tuple[int, str]]:
     """(seq, fault)."""
     query = "SELECT seq, fault FROM events WHERE fault IS NOT NULL ORDER BY stream, seq"
     return [tuple(row) for row in await store._db.execute_fetchall(query)]
 
 
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [
+        ("RAISE(ABORT, 'no ratings today')", "IntegrityError"),
+        ("zeroblob(3000000000)", "DataError"),  # larger than SQLite can be made to take
+    ],
+)
 async def test_an_event_that_breaks_a_rule_of_the_database_is_kept_as_it_came(
-    store: SqliteStore,
+    store: SqliteStore, rule: str, error: str
 ) -> None:
     await store._db.execute(
         "CREATE TRIGGER no_rating BEFORE INSERT ON tickets WHEN NEW.rating IS NOT NULL"
-        " BEGIN SELECT RAISE(ABORT, 'no ratings today'); END"
+        f" BEGIN SELECT {rule}; END"
     )
     rated = [seq for seq, text in enumerate(TEXTS, start=1) if "hall.ticket.rated" in text]
     async with at_work(store) as bench:
         bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
         await bench.ack(lambda ack: ack.seq == len(TEXTS))
         assert bench.ingest.counters["faults"] == len(rated) > 0
-    fault = "could not be taken in: IntegrityError"
+    fault = f"could not be taken in: {error}"
     assert await faults(store) == [(seq, fault) for seq in rated]
     assert (await store.facts("hall-a")).finished > 0
 
@@ -340,6 +491,35 @@ async def test_an_error_of_our_own_is_the_guilty_events_and_nobody_elses(tmp_pat
         }
         assert await faults(store) == [(7, "could not be taken in: RecursionError")]
         assert await store.totals() == (len(TEXTS) - 1 + 5, 1)
+    finally:
+        await store.close()
+
+
+CALLED = next(text for text in TEXTS if "hall.ticket.called" in text)
+
+
+class Unreadable(SqliteStore):
+    """Chokes whenever it reads a certain event."""
+
+    async def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        rows = await super()._all(sql, values)
+        if any(CALLED in row for row in rows):
+            raise RecursionError("choked")
+        return rows
+
+
+async def test_an_event_that_could_not_be_taken_in_spoils_no_later_event_of_its_ticket(
+    tmp_path: Path,
+) -> None:
+    store = await Unreadable.open(tmp_path / "centre.db")
+    ticket = json.loads(CALLED)["subject"]
+    seq = TEXTS.index(CALLED) + 1
+    assert any(ticket in text for text in TEXTS[seq:])
+    try:
+        async with at_work(store) as bench:
+            bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS))
+            await bench.ack(lambda ack: ack.seq == len(TEXTS))
+        assert await faults(store) == [(seq, "could not be taken in: RecursionError")]
     finally:
         await store.close()
 
@@ -439,6 +619,46 @@ async def test_a_machine_without_memory_blames_no_event(tmp_path: Path) -> None:
         assert await store.totals() == (0, 0), "whoever has them sends them again"
     finally:
         await store.close()
+
+
+async def test_a_hall_is_retired_once_all_that_it_sent_is_committed(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed of a hall puts it in service: later, it would be there for ever."""
+    monkeypatch.setattr(ingest, "GROUP_EVENTS", 2)
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.backlog("hall-a"), backlog(TEXTS[:7]))
+        bench.session.arrive(topics.state("hall-a"), b"")
+        await bench.ack(lambda ack: ack.seq == 7)
+        async with asyncio.timeout(10):
+            assert await bench.retired.get() == "hall-a"
+        assert await store.positions() == ()
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        (topics.events("hall-a"), TEXTS[1].encode()),
+        (
+            topics.state("hall-a"),
+            HallReport(hall="hall-a", presence=Presence.ONLINE).model_dump_json().encode(),
+        ),
+    ],
+    ids=["an event", "its state"],
+)
+async def test_a_hall_that_sends_something_while_its_retirement_waits_stays_in_service(
+    store: SqliteStore, topic: str, payload: bytes
+) -> None:
+    async with at_work(store) as bench:
+        bench.session.arrive(topics.events("hall-a"), TEXTS[0].encode())
+        bench.session.arrive(topics.state("hall-a"), b"")
+        bench.session.arrive(topic, payload)
+        await bench.ack()
+        # A hall that is retired proves that everybody's turn has come.
+        bench.session.arrive(topics.state("hall-b"), b"")
+        async with asyncio.timeout(10):
+            assert await bench.retired.get() == "hall-b"
+        assert [each.hall for each in await store.positions()] == ["hall-a"]
 
 
 async def test_a_lost_session_ends_the_run_and_what_was_read_is_still_committed(

@@ -97,6 +97,30 @@ def test_a_rebuild_gives_the_same_tables(seed: int, data: st.DataObject) -> None
     assert count == len(some)
 
 
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE tickets SET ticket = 'of no event ' || ticket",
+        "UPDATE windows SET state = 'of a later event', seq = seq + 1000",
+        "UPDATE devices SET status = 'of a later event', seq = seq + 1000",
+        "UPDATE days SET phase = 'of a later event', seq = seq + 1000",
+    ],
+)
+async def test_a_rebuild_leaves_nothing_of_what_was_derived_before(
+    tmp_path: Path, tampering: str
+) -> None:
+    path = tmp_path / "centre.db"
+    before = await store_of(path, [received(HallDay(1).whole(3))])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert connection.execute(tampering).rowcount > 0
+    store = await SqliteStore.open(path)
+    try:
+        await store.rebuild()
+    finally:
+        await store.close()
+    assert derived(path) == before
+
+
 @pytest.fixture
 async def store(tmp_path: Path) -> Any:
     opened = await SqliteStore.open(tmp_path / "centre.db")
@@ -164,6 +188,23 @@ async def test_the_same_event_in_other_letters_is_a_duplicate(store: SqliteStore
     await store.commit([first], [], NOW)
     result = await store.commit([second], [], NOW)
     assert (result.inserted, result.duplicates, result.conflicts) == (0, 1, ())
+
+
+async def test_another_large_event_of_the_same_length_is_a_conflict(store: SqliteStore) -> None:
+    """It is acknowledged with its place: taken for a duplicate, it would be lost."""
+    (event,) = received(HallDay(1).whole(1)[:1])
+    filler = "x" * sqlite.COMPARED_AS_JSON
+    kept, *others = (
+        replace(event, body=f'{event.body[:-1]}, "more": "{more}"}}')
+        for more in (filler, "y" + filler[1:], filler[1:] + "y")
+    )
+    assert len({len(each.body) for each in (kept, *others)}) == 1
+    await store.commit([kept], [], NOW)
+    result = await store.commit([*others, kept], [], NOW)
+    assert (result.inserted, result.duplicates, result.conflicts) == (0, 1, tuple(others))
+    assert [letter[2].decode() for letter in await dead_letters(store)] == [
+        each.body for each in others
+    ]
 
 
 async def test_a_new_epoch_begins_at_one_and_the_old_events_stay(store: SqliteStore) -> None:
@@ -337,6 +378,33 @@ async def test_rubbish_pushes_out_neither_another_halls_letters_nor_events_of_a_
     assert b"b" in kept
     assert {each.body.encode() for each in conflicts} <= set(kept)
     assert kept.count(b"{}") == MAX_DEAD_LETTERS
+
+
+async def test_a_hall_that_has_one_more_letter_loses_none_to_the_rubbish_of_another(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is looked after when something is kept of that hall, not before."""
+    monkeypatch.setattr(sqlite, "MAX_DEAD_LETTERS", 3)
+    for hall, payload in (("b", b"1"), *[("a", b"{}")] * 10, ("b", b"2"), ("b", b"3")):
+        await store.commit([], [DeadLetter(f"halls/hall-{hall}/v1/events", payload, "bad")], NOW)
+    kept = [payload for _, _, payload in await dead_letters(store)]
+    assert kept == [b"1", *[b"{}"] * 3, b"2", b"3"]
+
+
+async def test_neither_rubbish_nor_conflicts_take_up_the_room_of_the_other(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "MAX_DEAD_LETTERS", 3)
+    monkeypatch.setattr(sqlite, "MAX_CONFLICTS", 3)
+    first, *others = [received(HallDay(seed).whole(1))[0] for seed in range(1, 5)]
+    rubbish = [DeadLetter("halls/hall-a/v1/events", b"%d" % n, "bad") for n in range(3)]
+    await store.commit([first], [], NOW)
+    await store.commit(others[:2], [], NOW)
+    await store.commit([], rubbish[:2], NOW)
+    await store.commit(others[2:], [], NOW)
+    await store.commit([], rubbish[2:], NOW)
+    kept = {payload for _, _, payload in await dead_letters(store)}
+    assert kept == {each.body.encode() for each in others} | {each.payload for each in rubbish}
 
 
 async def test_a_conflict_that_is_sent_again_and_again_pushes_out_no_other(
