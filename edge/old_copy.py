@@ -14,12 +14,12 @@ from contract.events import NumberRun, NumbersLeftOut
 from contract.names import BusinessDay
 from edge.clock import Clock
 from edge.controller import Controller
-from edge.journal.database import ByDay, Pending
+from edge.journal.database import ByDay, Pending, Reached
 from edge.journal.errors import JournalError
 from edge.journal.salvage import UNKNOWN_TAIL
 from edge.queue.day import begins, business_day
 from edge.queue.numbers import Spent, next_unspent
-from edge.queue.plan import HallPlan
+from edge.queue.plan import HallPlan, Service
 from edge.queue.state import HallState
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,11 @@ class PutBack(Protocol):
     pending: Pending | None
 
     @property
-    def reached(self) -> ByDay:
-        """Up to which number of a day, counted from each service's first, some were left out for
-        any old copy."""
+    def reached(self) -> Reached:
+        """For old copies before this one."""
         ...
 
-    async def note_reached(self, reached: ByDay) -> None:
+    async def note_reached(self, reached: Reached) -> None:
         """Raises ``JournalError``."""
         ...
 
@@ -93,16 +92,14 @@ class OldCopy:
             count = count_left_out(seconds, pending.lost_events)
             if count > before:
                 # What was left out for another copy was left out before this one was put back.
-                behind = 0 if before else self._journal.reached.get(day, 0)
-                runs = runs_left_out(plan, controller.state, day, count - before, behind)
+                reached = frozenset() if before else self._journal.reached.get(day, frozenset())
+                runs = runs_left_out(plan, controller.state, day, count - before, reached)
                 events.append(NumbersLeftOut(at=now, business_day=day, runs=runs))
                 counts[day] = count
         if not events:
             return True
         try:
-            await self._journal.note_reached(
-                {each.business_day: reach(plan, each) for each in events}
-            )
+            await self._journal.note_reached({each.business_day: reach(each) for each in events})
         except JournalError as error:
             log.critical("numbers that may be on somebody's paper can't be left out: %s", error)
             return False
@@ -165,20 +162,20 @@ def count_left_out(seconds: float, lost_events: int) -> int:
     return UNKNOWN_TAIL + max(0, int(seconds / 60 * ISSUED_PER_MINUTE), tickets)
 
 
-def reach(plan: HallPlan, event: NumbersLeftOut) -> int:
-    """Up to which number, counted from each service's first, it leaves some out."""
-    services = plan.services.values()
-    firsts = [
-        (run, s.first_number) for run in event.runs for s in services if s.prefix == run.prefix
-    ]
-    return max((run.last - first + 1 for run, first in firsts), default=0)
+def reach(event: NumbersLeftOut) -> frozenset[str]:
+    """Up to which numbers it leaves some out."""
+    return frozenset(f"{run.prefix}{run.last}" for run in event.runs)
 
 
 def runs_left_out(
-    plan: HallPlan, state: HallState, day: BusinessDay, count: int, behind: int = 0
+    plan: HallPlan,
+    state: HallState,
+    day: BusinessDay,
+    count: int,
+    reached: frozenset[str] = frozenset(),
 ) -> tuple[NumberRun, ...]:
-    """The next ``count`` numbers of each service, and all before, if those are its first
-    ``behind``; half of those that it has left, at most: people who come must get one."""
+    """The next ``count`` numbers of each service behind those that are spent or were ``reached``;
+    half of those that it has left then, at most: people who come must get one."""
     spent: Spent = state.spent if day == state.business_day else state.spent_on.get(day, {})
     runs = []
     for service in plan.services.values():
@@ -186,9 +183,18 @@ def runs_left_out(
         first = next_unspent(known, service.first_number, service.last_number)
         if first is None:
             continue
-        left = service.last_number - first + 1
-        known_until = max(first - 1, service.first_number + behind - 1)
-        last = min(known_until + count, first + left // 2 - 1)
+        gone = max((first - 1, *_reached_of(service, reached)))
+        last = gone + min(count, (service.last_number - gone) // 2)
         if last >= first:
             runs.append(NumberRun(prefix=service.prefix, first=first, last=last))
     return tuple(runs)
+
+
+def _reached_of(service: Service, reached: frozenset[str]) -> list[int]:
+    """Two services may share a prefix, each with numbers of its own."""
+    ordinals = [
+        int(number.removeprefix(service.prefix))
+        for number in reached
+        if number.rstrip("0123456789") == service.prefix
+    ]
+    return [n for n in ordinals if service.first_number <= n <= service.last_number]

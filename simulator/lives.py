@@ -83,8 +83,8 @@ def _problem(life: _Life, word: str, data: Mapping[str, Any], clerks: Mapping[An
         return (
             f"{word} at window {window} by {clerk}, and it was at {life.window} with {life.clerk}"
         )
-    if word in _COMES_TO_WINDOW and clerk != clerks.get(window, clerk):
-        return f"{word} at window {window} by {clerk}, where {clerks[window] or 'nobody'} is"
+    if word in _COMES_TO_WINDOW and clerk != clerks.get(window):
+        return f"{word} at window {window} by {clerk}, where {clerks.get(window) or 'nobody'} is"
     return ""
 
 

@@ -434,6 +434,8 @@ class Ingest:
             hall, state = self._stated.popitem()
             assert state.epoch is not None
             position = await self._store.position(hall, state.epoch)
+            if self._heard.get(hall) == state.epoch:
+                continue  # it has just sent something, and was answered
             self._heard[hall] = state.epoch
             if position.contiguous < state.head:
                 ack = Ack(epoch=state.epoch, seq=position.contiguous, resend=True)

@@ -42,12 +42,14 @@ BUSY_SECONDS = 0.2
 """So long a foreign lock is waited for: the journal has one writer, and a press wants an answer."""
 
 _MARK = "There is a journal beside this file. Where it is lost, remove this file to begin anew."
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NOT_LIVED_YET = ""
 """The life of a new file: see ``Companion``."""
 _COMPANION_BYTES = 448
 _FLOOR_BYTES = 64
-"""Within one sector, each written at once and never shortened: after a power cut each is found
-whole, or as it was."""
+_REACHED_BYTES = 4096 - 512
+"""The first two within one sector, and all within a page; each written at once and never shortened:
+after a power cut each is found whole, or as it was."""
 _OTHERS_SECONDS = 120.0
 """So far apart are what the lock's file says of its last write and when it was changed: somebody
 else did that, perhaps with another clock. After a power cut the content may be older than the
@@ -55,7 +57,9 @@ times, by the half minute that the kernel keeps it."""
 
 
 ByDay = Mapping[BusinessDay, int]
-"""Something of days; what was noted last comes last."""
+"""A count of days; what was noted last comes last."""
+Reached = Mapping[BusinessDay, frozenset[str]]
+"""Up to which numbers some were left out: prefix and ordinal, as in ``A240``."""
 _DAYS_KEPT = 3
 """There is one, and another where nobody has set the clock."""
 
@@ -65,6 +69,14 @@ def noted(before: ByDay, more: ByDay) -> ByDay:
     days = dict(before)
     for day, count in more.items():
         days[day] = max(days.pop(day, 0), count)
+    return days
+
+
+def also_reached(before: Reached, more: Reached) -> Reached:
+    """Both together."""
+    days = dict(before)
+    for day, numbers in more.items():
+        days[day] = days.pop(day, frozenset()) | numbers
     return days
 
 
@@ -121,18 +133,20 @@ class Companion:
     """It has so many events, at least."""
     pending: Pending | None = None
     """It is an old copy, and what follows from that is not all done."""
-    reached: ByDay = field(default_factory=dict)
-    """Up to which number, counted from each service's first, some were left out for any copy:
-    another copy may know nothing of it."""
+    noted: Reached = field(default_factory=dict)
+    """For this file, while it is pending; whether it was done the file itself knows."""
+    reached: Reached = field(default_factory=dict)
+    """For copies before this file, which may know nothing of it."""
 
     def to_bytes(self) -> bytes:
         lives = [f"life {life or '-'}" for life in self.lives]
         pending = [f"pending {self.pending.to_json()}"] if self.pending else []
-        reached = [f"reached {_dense(_plain(self.reached))}"] if self.reached else []
-        text = "\n".join([_MARK, f"inode {self.inode}", *lives, *pending, *reached])
-        said = text.encode("ascii").ljust(_COMPANION_BYTES - 1) + b"\n"
+        text = "\n".join([_MARK, f"inode {self.inode}", *lives, *pending])
+        said = _padded(text, _COMPANION_BYTES)
         assert len(said) == _COMPANION_BYTES, "the floor is written behind it"
-        return said + _floor(self.position)
+        floor = _padded(_floor(self.position).decode("ascii"), _FLOOR_BYTES)
+        reached = [*_lines("noted", self.noted), *_lines("reached", self.reached)]
+        return said + floor + _padded(_cut("\n".join(reached)), _REACHED_BYTES)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self | None:
@@ -141,7 +155,6 @@ class Companion:
         inode = re.search(r"^inode ([0-9]+)$", text, re.MULTILINE)
         lives = re.findall(r"^life (-|[0-9a-z]+) *$", text, re.MULTILINE)
         pending = re.search(r"^pending (.*?) *$", text, re.MULTILINE)
-        reached = re.search(r"^reached (.*?) *$", text, re.MULTILINE)
         position = re.search(r"^position ([0-9]+)\b", text, re.MULTILINE)
         if not inode or not lives:
             return None
@@ -150,15 +163,40 @@ class Companion:
             lives=tuple(life.replace("-", NOT_LIVED_YET) for life in lives),
             position=int(position[1]) if position else 0,
             pending=Pending.from_json(pending[1]) if pending else None,
-            reached=_by_day_from_json(reached[1]) if reached else {},
+            noted=_from_lines("noted", text),
+            reached=_from_lines("reached", text),
         )
 
 
-def _by_day_from_json(text: str) -> ByDay:
-    try:
-        return _by_day(json.loads(text))
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return {}
+def _padded(text: str, size: int) -> bytes:
+    return text.encode("ascii").ljust(size - 1) + b"\n"
+
+
+def _lines(word: str, reached: Reached) -> list[str]:
+    """One for each of the last days, the newest first, with the greatest numbers first."""
+    return [
+        f"{word} {day} {' '.join(sorted(numbers, key=_ordinal, reverse=True))}"
+        for day, numbers in [*reached.items()][: -_DAYS_KEPT - 1 : -1]
+    ]
+
+
+def _cut(text: str) -> str:
+    """There is room for hundreds of numbers."""
+    return text if len(text) < _REACHED_BYTES else text[: _REACHED_BYTES - 1].rpartition(" ")[0]
+
+
+def _ordinal(number: str) -> int:
+    return int(number.lstrip(_LETTERS))
+
+
+def _from_lines(word: str, text: str) -> Reached:
+    line = rf"^{word} ([0-9-]{{10}})((?: [A-Z]{{1,2}}[0-9]{{1,5}})+) *$"
+    found = re.findall(line, text, re.MULTILINE)
+    reached: dict[BusinessDay, frozenset[str]] = {}
+    for day, numbers in reversed(found):
+        with suppress(ValueError):  # somebody has written it
+            reached[date.fromisoformat(day)] = frozenset(numbers.split())
+    return reached
 
 
 def _floor(position: int) -> bytes:
@@ -247,7 +285,7 @@ class FileLock:
         return abs(os.fstat(self._fd).st_ctime - int(said[1])) > _OTHERS_SECONDS
 
     def _content(self) -> bytes:
-        return os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES, 0)
+        return os.pread(self._fd, _COMPANION_BYTES + _FLOOR_BYTES + _REACHED_BYTES, 0)
 
     def raise_floor(self, position: int) -> None:
         """The journal has so many events on its disk. Not synced: a kill loses nothing of it, and a

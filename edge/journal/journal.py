@@ -35,6 +35,8 @@ from edge.journal.database import (
     FileLock,
     Identity,
     Pending,
+    Reached,
+    also_reached,
     identity,
     noted,
     open_or_create,
@@ -129,10 +131,12 @@ class Journal:
         known = lock.companion()
         self.pending = known.pending if known is not None else None
         """Of an old copy, or of a file from elsewhere, until ``settle``: see ``edge.old_copy``."""
-        self.reached: ByDay = known.reached if known is not None else {}
-        """Up to which number of a day, counted from each service's first, some were left out for
-        any old copy: this one may know nothing of it."""
+        self.reached: Reached = known.reached if known is not None else {}
+        """For old copies before this one, which may know nothing of it."""
+        self._noted: Reached = known.noted if known is not None else {}
+        """For this one, whether it was done or not."""
         if self._is_copy(known):  # and another than was found before, if there was one
+            self._noted_before_now()
             lost_events = self.pending.lost_events if self.pending else 0
             self.pending = Pending(_LONG_AGO, lost_events)
         self._ended_at = _LONG_AGO
@@ -199,7 +203,10 @@ class Journal:
         if source is None or source[0] not in known.lives or source[1] < known.position:
             return True
         # Whatever it has lost may have left numbers out, which no guard has noted.
-        return bool(known.reached) or self._file_lock.was_put_back()
+        return bool(known.noted or known.reached) or self._file_lock.was_put_back()
+
+    def _noted_before_now(self) -> None:
+        self.reached, self._noted = also_reached(self.reached, self._noted), {}
 
     async def _find_end(self) -> None:
         async for _, event in self.events_since(self._position - 1):
@@ -219,11 +226,13 @@ class Journal:
         Raises ``JournalFull``, ``JournalError``.
         """
         async with self._one_writer:
-            pending, self.pending = self.pending, None
+            before = self.pending, self.reached, self._noted
+            self.pending = None
+            self._noted_before_now()
             try:
                 await self._renew_life()
             except BaseException:
-                self.pending = pending
+                self.pending, self.reached, self._noted = before
                 raise
 
     async def unsettle(self, lost_events: int) -> None:
@@ -236,12 +245,12 @@ class Journal:
         lost_events = max(pending.lost_events, lost_events)
         await self._keep(replace(pending, lost_events=lost_events, epoch=None))
 
-    async def note_reached(self, reached: ByDay) -> None:
+    async def note_reached(self, reached: Reached) -> None:
         """Numbers are about to be left out up to these.
 
         Raises ``JournalFull``.
         """
-        self.reached = noted(self.reached, reached)
+        self._noted = also_reached(self._noted, reached)
         await self._keep(self.pending or Pending(self._ended_at))
 
     async def note_left_out(self, left_out: ByDay) -> None:
@@ -268,7 +277,14 @@ class Journal:
     def _remember(self, *lives: str) -> None:
         try:
             self._file_lock.remember(
-                Companion(self._files.inode, lives, self._position, self.pending, self.reached)
+                Companion(
+                    inode=self._files.inode,
+                    lives=lives,
+                    position=self._position,
+                    pending=self.pending,
+                    noted=self._noted,
+                    reached=self.reached,
+                )
             )
         except OSError as error:
             raise JournalFull(

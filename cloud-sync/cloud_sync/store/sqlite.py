@@ -630,13 +630,12 @@ def _upsert_newest(table: str, key: str, values: Sequence[str]) -> str:
 
 
 _END_OF_THE_ROW = """
-    SELECT coalesce(
-      (SELECT each.seq FROM events AS each
+    SELECT CASE WHEN EXISTS (SELECT 1 FROM events WHERE stream = ?1 AND seq = ?2 + 1)
+      THEN (SELECT each.seq FROM events AS each
         WHERE each.stream = ?1 AND each.seq > ?2
-        AND EXISTS (SELECT 1 FROM events WHERE stream = ?1 AND seq = ?2 + 1)
         AND NOT EXISTS (SELECT 1 FROM events WHERE stream = ?1 AND seq = each.seq + 1)
-        ORDER BY each.seq LIMIT 1),
-      ?2)
+        ORDER BY each.seq LIMIT 1)
+      ELSE ?2 END
 """
 """Where the events end that follow a place without a gap. Values: the stream, the place."""
 

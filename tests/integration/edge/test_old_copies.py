@@ -2,10 +2,12 @@
 knows what the copies can't."""
 
 import asyncio
+import errno
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,12 @@ from contract.events import TicketIssued
 from edge.bootstrap import restore
 from edge.clock import ManualClock
 from edge.controller import Controller
+from edge.journal.database import FileLock
 from edge.journal.errors import JournalFull
 from edge.journal.journal import Journal
 from edge.journal.salvage import salvage
 from edge.old_copy import OldCopy
+from edge.queue.plan import HallPlan
 from edge.ulid import new_ulid
 from edge.upkeep import DayKeeper
 from tests.support.hall import MORNING, make_plan
@@ -54,14 +58,14 @@ class OpenHall:
 
 
 @asynccontextmanager
-async def hall_at(path: Path, clock: ManualClock) -> AsyncIterator[OpenHall]:
+async def hall_at(path: Path, clock: ManualClock, plan: HallPlan = PLAN) -> AsyncIterator[OpenHall]:
     clock.reboot(new_ulid())
     journal = await Journal.open(path, hall="hall-1", new_epoch=new_ulid)
     try:
         state, position = await restore(journal)
         if journal.wants_new_epoch:
             await journal.start_new_epoch()
-        controller = Controller(PLAN, state, position, journal, clock)
+        controller = Controller(plan, state, position, journal, clock)
         writer = asyncio.create_task(controller.run())
         try:
             hall = OpenHall(journal, controller, clock)
@@ -96,18 +100,19 @@ def without_its_log(path: Path) -> None:
 class Morning:
     """Journals of one morning, copied and put back; every number that people got."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, last_number: int = 999) -> None:
         self.path = folder / "journal.db"
+        self.plan = make_plan({1: "ab"}, last_number=last_number)
         self.clock = ManualClock(MORNING)
         self.given: list[str] = []
 
     def copied(self, name: str) -> Path:
         return Path(shutil.copyfile(self.path, self.path.with_name(name)))
 
-    async def issue(self, count: int, *, found_a_copy: bool = False) -> None:
-        async with hall_at(self.path, self.clock) as hall:
+    async def issue(self, count: int, *, found_a_copy: bool = False, service: str = "a") -> None:
+        async with hall_at(self.path, self.clock, self.plan) as hall:
             assert hall.found_a_copy is found_a_copy
-            self.given += await hall.issue(count)
+            self.given += await hall.issue(count, service)
 
     def assert_no_number_twice(self) -> None:
         assert len(set(self.given)) == len(self.given), sorted(self.given)
@@ -154,6 +159,109 @@ async def test_what_was_left_out_for_a_copy_is_left_out_once_for_the_next(tmp_pa
         await morning.issue(1, found_a_copy=True)
     numbers = [int(each.split("A")[1]) for each in morning.given]
     assert numbers == [1, 52, 103, 154, 205, 256]
+
+
+@put_back_somehow
+@pytest.mark.parametrize("second", ["first", "later"])
+@pytest.mark.parametrize(
+    "day",
+    [(99, 10, 1, 15), (300, 20, 2, 40), (999, 50, 8, 60), (999, 50, 5, 60)],
+)
+async def test_where_only_half_of_what_is_left_can_be_left_out_it_is_counted_behind_the_other_copys(
+    tmp_path: Path, put_back: PutBack, second: str, day: tuple[int, int, int, int]
+) -> None:
+    """What was left out for the first copy is gone, and no part of the half."""
+    last_number, issued, hours, between = day
+    morning = Morning(tmp_path, last_number)
+    await morning.issue(issued)
+    morning.copied("first")
+    morning.clock.advance(hours * 3600)
+    await morning.issue(5)
+    morning.copied("later")
+    put_back(tmp_path / "first", morning.path)
+    await morning.issue(between, found_a_copy=True)
+    put_back(tmp_path / second, morning.path)
+    morning.clock.advance(1800)
+    await morning.issue(between // 2, found_a_copy=True)
+    morning.assert_no_number_twice()
+
+
+async def test_a_service_with_few_numbers_is_not_used_up_by_one_with_many(tmp_path: Path) -> None:
+    """Each service's reach is its own."""
+    morning = Morning(tmp_path)
+    morning.plan = replace(
+        PLAN,
+        services={
+            "a": PLAN.services["a"],
+            "b": replace(PLAN.services["b"], prefix="A", first_number=1000, last_number=1050),
+        },
+    )
+    await morning.issue(10)
+    morning.copied("copy")
+    await morning.issue(1)
+    for _ in range(2):
+        morning.clock.advance(3600)
+        into_the_same_file(tmp_path / "copy", morning.path)
+        await morning.issue(2, found_a_copy=True)
+        await morning.issue(2, service="b")
+    morning.assert_no_number_twice()
+    few = [int(each.split("A")[1]) for each in morning.given if int(each.split("A")[1]) >= 1000]
+    assert few == [1025, 1026, 1038, 1039]
+
+
+@pytest.mark.parametrize("what", ["the journal", "the lock file"])
+async def test_a_disk_that_is_full_for_a_while_costs_no_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It is tried again each second; what was noted for nothing is this copy's own."""
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    await morning.issue(5)
+    into_the_same_file(copy, morning.path)
+    morning.clock.synced = False
+    async with hall_at(morning.path, morning.clock, PLAN) as hall:
+        morning.clock.advance(86_400)
+        morning.clock.synced = True
+
+        async def full(*_: object) -> None:
+            raise JournalFull("no room")
+
+        def no_room(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left")
+
+        with monkeypatch.context() as patch:
+            if what == "the journal":
+                patch.setattr(Journal, "_insert", full)
+            else:
+                patch.setattr(FileLock, "remember", no_room)
+            for _ in range(10):
+                await hall.days.check()
+        await hall.days.check()
+        (number,) = await hall.issue(1)
+        assert number == "2026-03-03 A051"
+
+
+async def test_starts_that_can_not_leave_numbers_out_do_not_use_them_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk at its edge takes small things; the service manager starts again and again."""
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    await morning.issue(5)
+    into_the_same_file(copy, morning.path)
+
+    async def full(*_: object) -> None:
+        raise JournalFull("no room")
+
+    for _ in range(5):
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "_insert", full)
+            with pytest.raises(AssertionError):
+                await morning.issue(0)
+    await morning.issue(1, found_a_copy=True)
+    assert morning.given[-1].endswith("A061")
 
 
 async def test_a_start_that_is_cut_off_before_it_notes_what_it_left_out_is_no_other_copy(

@@ -193,6 +193,21 @@ async def test_large_events_of_a_ticket_have_no_meaning_and_are_not_read_again(
     assert await store._all("SELECT calls FROM tickets") == [(2,)]
 
 
+async def test_what_waits_behind_a_gap_costs_nothing_until_the_gap_is_filled(
+    store: SqliteStore,
+) -> None:
+    def with_place(seq: int) -> list[Received]:
+        return calls(range(seq, seq + 1), ticket=ticket_id(seq, 2))
+
+    await store.commit([each for n in range(3, 23) for each in with_place(n)], [], NOW)
+    few = await work_of(store._db, store.commit(with_place(23), [], NOW))
+    await store.commit([each for n in range(24, 2_024) for each in with_place(n)], [], NOW)
+    many = await work_of(store._db, store.commit(with_place(2_024), [], NOW))
+    assert many < few + 10
+    filled = await store.commit([*with_place(1), *with_place(2)], [], NOW)
+    assert [each.contiguous for each in filled.positions] == [2_024]
+
+
 async def test_what_another_hall_says_of_a_ticket_of_the_same_id_costs_this_one_nothing(
     store: SqliteStore,
 ) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -917,11 +918,26 @@ def test_what_the_lock_file_knows_fits_in_its_place_and_is_read_back() -> None:
         lives=("f" * 32, life_after_salvage("f" * 32, 2**63)),
         position=10**20 - 1,
         pending=Pending(since, 2**63 - 1, days, new_ulid()),
-        reached=days,
+        noted={day: frozenset({"B7", "ZZ2"}) for day in days},
+        reached={day: frozenset({"A99999", "ZZ1", "ZZ500"}) for day in days},
     )
     text = longest.to_bytes()
     assert text.rindex(b"position") == 448
+    assert len(text) == 4096
     assert Companion.from_bytes(text) == longest
+    many = frozenset(f"{prefix}{n}" for prefix in "ABC" for n in range(100, 500))
+    crowding = replace(longest, noted={}, reached=dict.fromkeys(days, many))
+    crowded = Companion.from_bytes(crowding.to_bytes())
+    assert crowded is not None
+    ((day, kept),) = crowded.reached.items()
+    assert day == max(days), "the newest"
+    assert len(kept) > 600
+    assert {"A100", "B100", "C100"} <= many - kept
+    assert max(map(ordinal, many - kept)) <= min(map(ordinal, kept)), "the greatest"
+
+
+def ordinal(number: str) -> int:
+    return int(number[1:])
 
 
 @pytest.mark.parametrize(

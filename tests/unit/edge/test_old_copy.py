@@ -9,7 +9,7 @@ from datetime import timedelta
 from contract.events import NumbersLeftOut
 from edge.clock import ManualClock
 from edge.controller import Controller
-from edge.journal.database import ByDay, Pending, noted
+from edge.journal.database import ByDay, Pending, Reached, also_reached
 from edge.old_copy import OldCopy, count_left_out
 from edge.queue.apply import apply
 from edge.queue.day import business_day
@@ -128,10 +128,11 @@ class CopiedJournal:
 
     def __init__(self, pending: Pending) -> None:
         self.pending: Pending | None = pending
-        self.reached: ByDay = {}
+        self.reached: Reached = {}
+        self.noted: Reached = {}
 
-    async def note_reached(self, reached: ByDay) -> None:
-        self.reached = noted(self.reached, reached)
+    async def note_reached(self, reached: Reached) -> None:
+        self.noted = also_reached(self.noted, reached)
 
     async def note_left_out(self, left_out: ByDay) -> None:
         assert self.pending is not None
