@@ -16,8 +16,10 @@ from messaging.session import (
 )
 from simulator.broker import BrokerPlan
 
-LIVE_SECONDS = 10.0
-"""So long it is waited for that the document knows everything."""
+LIVE_SECONDS = 45.0
+"""So long it is waited for that the document knows everything: a broker that has just come back may
+have kept none, and the centre waits for up to 30 s before it tries again."""
+AGAIN_SECONDS = 0.5
 
 
 async def live_document(plan: BrokerPlan, hall: str, events: int) -> HallLive | None:
@@ -32,12 +34,16 @@ async def live_document(plan: BrokerPlan, hall: str, events: int) -> HallLive | 
         protocol=plan.protocol,
     )
     last: HallLive | None = None
-    with suppress(TimeoutError, SessionLost, SubscribeRefused):
-        async with asyncio.timeout(LIVE_SECONDS), connect(mqtt) as session:
-            await session.subscribe(topics.live(hall))
-            async for message in session.messages():
-                with suppress(ValidationError):
-                    last = HallLive.model_validate_json(message.payload)
-                if last is not None and last.events >= events:
-                    break
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LIVE_SECONDS):
+            while last is None or last.events < events:
+                with suppress(SessionLost, SubscribeRefused):
+                    async with connect(mqtt) as session:
+                        await session.subscribe(topics.live(hall))
+                        async for message in session.messages():
+                            with suppress(ValidationError):
+                                last = HallLive.model_validate_json(message.payload)
+                            if last is not None and last.events >= events:
+                                return last
+                await asyncio.sleep(AGAIN_SECONDS)
     return last

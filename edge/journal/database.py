@@ -338,20 +338,20 @@ def true_path(path: Path) -> Path:
     ``JournalError`` where nobody may look, or links lead in a circle.
     """
     try:
-        leads_nowhere = path.is_symlink() and not path.exists()
-        true = path.resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a circle, before Python 3.13
-        why = error.strerror if isinstance(error, OSError) else str(error)
+        path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise JournalMissing(
+                f"journal {path} leads to {path.resolve()}, where there is none: mount its disk, "
+                "or put it back. To begin with a new one there, name that file itself (path in "
+                "[journal])"
+            ) from None
+    except OSError as error:
         raise JournalError(
-            f"journal {path} can't be looked for: {why}. Let the controller's user into its "
-            "folder, or name another file (path in [journal])"
+            f"journal {path} can't be looked for: {error.strerror}. Let the controller's user into "
+            "its folder, or name another file (path in [journal])"
         ) from error
-    if leads_nowhere:
-        raise JournalMissing(
-            f"journal {path} leads to {true}, where there is none: mount its disk, or "
-            "put it back. To begin with a new one there, name that file itself (path in [journal])"
-        )
-    return true
+    return path.resolve()
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -14,7 +14,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -62,6 +62,7 @@ _CHUNK = 500
 """Events in memory at once when many are gone through."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_DAY = timedelta(days=1)
 
 _BEHIND_ALL_DAYS = ":"
 """Sorts behind every digit."""
@@ -117,7 +118,9 @@ class Journal:
         path: Path,
         lock: FileLock,
         database: aiosqlite.Connection,
+        *,
         contents: Contents,
+        known: Companion | None,
         new_epoch: Callable[[], Epoch],
     ) -> None:
         self.path = path
@@ -128,17 +131,12 @@ class Journal:
         self._files = _Files(path, lock)
         self._position = contents.position
         self._life = contents.life
-        known = lock.companion()
         self.pending = known.pending if known is not None else None
         """Of an old copy, or of a file from elsewhere, until ``settle``: see ``edge.old_copy``."""
         self.reached: Reached = known.reached if known is not None else {}
         """For old copies before this one, which may know nothing of it."""
         self._noted: Reached = known.noted if known is not None else {}
         """For this one, whether it was done or not."""
-        if self._is_copy(known):  # and another than was found before, if there was one
-            self._noted_before_now()
-            lost_events = self.pending.lost_events if self.pending else 0
-            self.pending = Pending(_LONG_AGO, lost_events)
         self._ended_at = _LONG_AGO
         """When the last event happened that was there at the start."""
         self._database = database
@@ -167,19 +165,18 @@ class Journal:
             lock.release()
             raise
         try:
-            journal = cls(path, lock, database, contents, new_epoch)
+            known = lock.companion()
+            journal = cls(path, lock, database, contents=contents, known=known, new_epoch=new_epoch)
+            await journal._find_end()
+            if journal._is_copy(known):
+                journal._begin_as_copy()
+            await journal._renew_life()
+            journal._files.look()
         except BaseException as error:
             await database.close()  # its thread would outlive us
             lock.release()
             if isinstance(error, OSError):
                 raise JournalError(f"{lock.path} can't be read: {error.strerror}") from error
-            raise
-        try:
-            await journal._find_end()
-            await journal._renew_life()
-            journal._files.look()
-        except BaseException:
-            await journal._close()
             raise
         return journal
 
@@ -202,8 +199,17 @@ class Journal:
         source = salvaged_from(self._life)
         if source is None or source[0] not in known.lives or source[1] < known.position:
             return True
-        # Whatever it has lost may have left numbers out, which no guard has noted.
-        return bool(known.noted or known.reached) or self._file_lock.was_put_back()
+        # Whatever it has lost may have left numbers out on a day that is not over, which no guard
+        # has noted. (A day here is one of UTC, and a hall's is not.)
+        oldest = (max(self._ended_at, _LONG_AGO + 2 * _DAY) - _DAY).date()
+        lost = any(day >= oldest for day in {*known.noted, *known.reached})
+        return lost or self._file_lock.was_put_back()
+
+    def _begin_as_copy(self) -> None:
+        """It is one, and another than was found before, if there was one."""
+        lost_events = self.pending.lost_events if self.pending else 0
+        self.pending = Pending(self._ended_at, lost_events)
+        self._noted_before_now()
 
     def _noted_before_now(self) -> None:
         self.reached, self._noted = also_reached(self.reached, self._noted), {}
@@ -211,9 +217,6 @@ class Journal:
     async def _find_end(self) -> None:
         async for _, event in self.events_since(self._position - 1):
             self._ended_at = event.at.wall
-        if self.pending is not None and self.pending.since == _LONG_AGO:
-            # A later start doesn't ask again: what this one writes is no part of the copy.
-            self.pending = replace(self.pending, since=self._ended_at)
 
     @property
     def wants_new_epoch(self) -> bool:

@@ -415,6 +415,25 @@ async def test_a_salvage_that_may_have_lost_what_was_left_out_is_a_copy(tmp_path
     assert int(morning.given[-1].split("A")[1]) > 10 + 50 + 60
 
 
+@pytest.mark.parametrize(("days", "is_copy"), [(0, True), (1, True), (3, False), (300, False)])
+async def test_a_salvage_of_a_sound_journal_is_no_copy_once_the_days_of_the_jump_are_over(
+    tmp_path: Path, days: int, *, is_copy: bool
+) -> None:
+    morning = Morning(tmp_path)
+    await morning.issue(10)
+    copy = morning.copied("copy")
+    await morning.issue(5)
+    into_the_same_file(copy, morning.path)
+    await morning.issue(1, found_a_copy=True)
+    morning.clock.advance(days * 86_400)
+    for _ in range(2):  # the day before ends, this one begins
+        await morning.issue(0)
+    await morning.issue(1)
+    salvage(morning.path, tmp_path / "salvaged", new_epoch=new_ulid)
+    (tmp_path / "salvaged").replace(morning.path)
+    await morning.issue(1, found_a_copy=is_copy)
+
+
 async def test_while_a_copy_waits_for_the_date_its_new_epoch_is_begun_once(tmp_path: Path) -> None:
     """What the centre has confirmed must not come to it once more under another name."""
     morning = Morning(tmp_path)
