@@ -25,7 +25,8 @@ from contract.envelope import CloudEvent, to_json
 from contract.events import HallEvent, TicketEvent, TicketIssued
 from contract.names import Epoch, HallId, Moment, Rating
 from edge import snapshot
-from edge.journal.database import FileLock, connect, open_or_create
+from edge.journal.companion import FileLock
+from edge.journal.database import connect, open_or_create
 from edge.journal.journal import snapshot_sum
 from edge.queue.apply import apply
 from edge.queue.decide import decide

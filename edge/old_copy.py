@@ -14,7 +14,7 @@ from contract.events import NumberRun, NumbersLeftOut
 from contract.names import BusinessDay
 from edge.clock import Clock
 from edge.controller import Controller
-from edge.journal.database import ByDay, Pending, Reached
+from edge.journal.companion import ByDay, Pending, Reached
 from edge.journal.errors import JournalError
 from edge.journal.salvage import UNKNOWN_TAIL
 from edge.queue.day import begins, business_day

@@ -404,7 +404,7 @@ def warnings(config: HallConfig) -> list[str]:
 
 VOLATILE = frozenset({"tmpfs", "ramfs", "overlay", "squashfs"})
 WITHOUT_INODES = frozenset({"vfat", "msdos", "exfat"})
-"""A file has another number there after each mount: see ``edge.journal.database.Companion``."""
+"""A file has another number there after each mount: see ``edge.journal.companion.Companion``."""
 
 
 def file_system_of(path: Path, mounts: str) -> str:

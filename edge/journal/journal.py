@@ -25,13 +25,10 @@ from pydantic import ValidationError
 from contract.envelope import SEQUENCE_DIGITS, CloudEvent, UnknownEventType, to_json
 from contract.events import HallEvent, TicketEvent
 from contract.names import BusinessDay, Epoch, HallId, TicketNumber
-from edge.journal.database import (
-    BUSY_SECONDS,
+from edge.journal.companion import (
     NOT_LIVED_YET,
-    PRAGMAS,
     ByDay,
     Companion,
-    Contents,
     FileLock,
     Identity,
     Pending,
@@ -39,10 +36,9 @@ from edge.journal.database import (
     also_reached,
     identity,
     noted,
-    open_or_create,
     salvaged_from,
-    true_path,
 )
+from edge.journal.database import BUSY_SECONDS, PRAGMAS, Contents, open_or_create, true_path
 from edge.journal.errors import (
     Guard,
     JournalDamaged,

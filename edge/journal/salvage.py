@@ -18,16 +18,8 @@ from pydantic import ValidationError
 from contract.envelope import CloudEvent, renumber
 from contract.events import NumbersLeftOut
 from contract.names import BusinessDay, Epoch, HallId
-from edge.journal.database import (
-    NOT_LIVED_YET,
-    Contents,
-    FileLock,
-    introduce,
-    life_after_salvage,
-    sync_file,
-    sync_folder,
-    true_path,
-)
+from edge.journal.companion import NOT_LIVED_YET, FileLock, life_after_salvage
+from edge.journal.database import Contents, introduce, sync_file, sync_folder, true_path
 from edge.journal.errors import JournalError, NothingToSalvage
 from edge.journal.journal import snapshot_sum
 from edge.journal.migrations import migrate

@@ -12,7 +12,7 @@ import pytest
 from bench.past import fill
 from contract.events import WindowPaused
 from edge.cli import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from edge.journal.database import FileLock
+from edge.journal.companion import FileLock
 from edge.journal.journal import DeadLetter, Journal
 from edge.ulid import new_ulid
 from tests.support.hall_events import START, device

@@ -17,7 +17,7 @@ from contract.events import TicketIssued
 from edge.bootstrap import restore
 from edge.clock import ManualClock
 from edge.controller import Controller
-from edge.journal.database import FileLock
+from edge.journal.companion import FileLock
 from edge.journal.errors import JournalFull
 from edge.journal.journal import Journal
 from edge.journal.salvage import salvage

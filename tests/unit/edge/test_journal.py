@@ -38,14 +38,8 @@ from edge.journal import (
     JournalMissing,
     Snapshot,
 )
-from edge.journal.database import (
-    Companion,
-    FileLock,
-    Pending,
-    check_all,
-    connect,
-    life_after_salvage,
-)
+from edge.journal.companion import Companion, FileLock, Pending, life_after_salvage
+from edge.journal.database import check_all, connect
 from edge.journal.salvage import salvage
 from edge.ulid import new_ulid
 from tests.support.hall_events import (

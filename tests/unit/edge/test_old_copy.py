@@ -9,7 +9,7 @@ from datetime import timedelta
 from contract.events import NumbersLeftOut
 from edge.clock import ManualClock
 from edge.controller import Controller
-from edge.journal.database import ByDay, Pending, Reached, also_reached
+from edge.journal.companion import ByDay, Pending, Reached, also_reached
 from edge.old_copy import OldCopy, count_left_out
 from edge.queue.apply import apply
 from edge.queue.day import business_day
