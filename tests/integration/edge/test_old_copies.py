@@ -114,6 +114,14 @@ class Morning:
             assert hall.found_a_copy is found_a_copy
             self.given += await hall.issue(count, service)
 
+    async def put_back_a_copy(self, *, lost: int, after_seconds: float = 0.0) -> Path:
+        """The copy, which knows nothing of so many numbers that were issued so long after it."""
+        copy = self.copied("copy")
+        self.clock.advance(after_seconds)
+        await self.issue(lost)
+        into_the_same_file(copy, self.path)
+        return copy
+
     def assert_no_number_twice(self) -> None:
         assert len(set(self.given)) == len(self.given), sorted(self.given)
 
@@ -216,9 +224,7 @@ async def test_a_disk_that_is_full_for_a_while_costs_no_numbers(
     """It is tried again each second; what was noted for nothing is this copy's own."""
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    await morning.issue(5)
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=5)
     morning.clock.synced = False
     async with hall_at(morning.path, morning.clock, PLAN) as hall:
         morning.clock.advance(86_400)
@@ -248,9 +254,7 @@ async def test_starts_that_can_not_leave_numbers_out_do_not_use_them_up(
     """A disk at its edge takes small things; the service manager starts again and again."""
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    await morning.issue(5)
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=5)
 
     async def full(*_: object) -> None:
         raise JournalFull("no room")
@@ -269,10 +273,7 @@ async def test_a_start_that_is_cut_off_before_it_notes_what_it_left_out_is_no_ot
 ) -> None:
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    morning.clock.advance(3600)
-    await morning.issue(50)
-    into_the_same_file(copy, morning.path)
+    copy = await morning.put_back_a_copy(lost=50, after_seconds=3600)
 
     async def cut_off(*_: object) -> None:
         raise JournalFull("no room")
@@ -335,10 +336,7 @@ async def test_a_clock_that_is_set_between_leaving_out_and_settling_settles_noth
     """Just then the network comes, and numbers were left out on the day of the last shutdown."""
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    morning.clock.step_wall(86_400)
-    await morning.issue(90)  # of the next day
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=90, after_seconds=86_400)
     morning.clock.step_wall(-86_400)
     morning.clock.synced = False
 
@@ -366,10 +364,7 @@ async def test_the_next_day_of_a_clock_that_nobody_has_set_begins_behind_what_ma
     """It may be the true one."""
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    morning.clock.step_wall(86_400)
-    await morning.issue(20)
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=20, after_seconds=86_400)
     morning.clock.step_wall(-86_400)
     morning.clock.synced = False
     async with hall_at(morning.path, morning.clock) as hall:
@@ -387,9 +382,7 @@ async def test_a_copy_that_ends_in_the_future_may_have_lost_the_whole_day(tmp_pa
     morning = Morning(tmp_path)
     morning.clock.step_wall(1200)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    await morning.issue(150)
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=150)
     morning.clock.step_wall(-1200)
     await morning.issue(1, found_a_copy=True)
     morning.assert_no_number_twice()
@@ -399,10 +392,7 @@ async def test_a_salvage_that_may_have_lost_what_was_left_out_is_a_copy(tmp_path
     """No guard of the journal has noted such numbers, only the lock file."""
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    morning.clock.advance(3600)
-    await morning.issue(90)
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=90, after_seconds=3600)
     await morning.issue(1, found_a_copy=True)
     with closing(sqlite3.connect(morning.path)) as database:
         left_out = "SELECT position FROM events WHERE body LIKE '%numbers.left-out%'"
@@ -421,9 +411,7 @@ async def test_a_salvage_of_a_sound_journal_is_no_copy_once_the_days_of_the_jump
 ) -> None:
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    await morning.issue(5)
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=5)
     await morning.issue(1, found_a_copy=True)
     morning.clock.advance(days * 86_400)
     for _ in range(2):  # the day before ends, this one begins
@@ -438,9 +426,7 @@ async def test_while_a_copy_waits_for_the_date_its_new_epoch_is_begun_once(tmp_p
     """What the centre has confirmed must not come to it once more under another name."""
     morning = Morning(tmp_path)
     await morning.issue(10)
-    copy = morning.copied("copy")
-    await morning.issue(1)
-    into_the_same_file(copy, morning.path)
+    await morning.put_back_a_copy(lost=1)
     morning.clock.synced = False
     epochs = []
     for _ in range(3):
